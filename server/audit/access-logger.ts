@@ -223,15 +223,12 @@ const isId = (value: unknown): value is string => typeof value === 'string' && S
 
 type Named = Pick<AccessAttempt, 'projectId' | 'runId'> & Pick<AccessEntry, 'sub' | 'action' | 'outcome' | 'via'>;
 
-function entryOf({ projectId, runId, detail, ...attempt }: Named & { detail?: string | undefined }): AccessEntry {
-  return {
-    at: new Date().toISOString(),
-    ...attempt,
-    ...(projectId === undefined ? {} : { projectId }),
-    ...(runId === undefined ? {} : { runId }),
-    ...(detail === undefined ? {} : { detail }),
-    count: 1,
-  };
+function entryOf({ projectId, runId, detail, ...attempt }: Named & { detail?: AccessEntry['detail'] }): AccessEntry {
+  const entry: AccessEntry = { at: new Date().toISOString(), ...attempt, count: 1 };
+  if (projectId !== undefined) entry.projectId = projectId;
+  if (runId !== undefined) entry.runId = runId;
+  if (detail !== undefined) entry.detail = detail;
+  return entry;
 }
 
 function keyOf(about: Named & { detail?: string | undefined }, principal: Principal | undefined): string {

@@ -10,6 +10,7 @@ import { type EventQuery, EventReader } from './events.ts';
 import { ReaderIterator, type Tracked } from './iterator.ts';
 import { Notifier } from './notifier.ts';
 import type { DeliveryCounts, Reader, ReaderContext } from './reader.ts';
+import { ResumePositions } from './resume-positions.ts';
 import { type SummaryQuery, SummaryReader } from './summaries.ts';
 import type { Transport } from './transport.ts';
 import { Window, type WindowLimits } from './window.ts';
@@ -49,7 +50,9 @@ export class Delivery {
   constructor({ log, quietMs = 30_000, translate = (error) => error }: DeliveryOptions) {
     const { counts } = this;
     const notifier = new Notifier(log, counts);
-    this.#context = { log, notifier, quietMs, turns: new Turns(), translate, counts, untilCurrent: this.#untilCurrent };
+    const positions = new ResumePositions(log);
+    const turns = new Turns();
+    this.#context = { log, notifier, positions, quietMs, turns, translate, counts, untilCurrent: this.#untilCurrent };
     this.#changed = new ChangedRuns(log);
     this.#ticker = setInterval(() => notifier.tick(performance.now() - quietMs), Math.max(10, quietMs / 10));
     this.#ticker.unref();

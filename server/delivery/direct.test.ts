@@ -326,6 +326,22 @@ test('[D12] the length of a piece includes the request ids', async () => {
   }
 });
 
+test('[D60] readers that resume at a position of another reader read nothing for it, and a cursor of another row is a gap', async () => {
+  const { log, append, subscribe, waiting } = await setUp();
+  await append(created('r1'), progress('r1', 1), progress('r1', 2));
+  const cursor = await cursorAt(log, 2);
+  const looks = vi.spyOn(log, 'hashPrefixesAt');
+  const lines = upwards(1, 4).map(() => new Line());
+  for (const [index, line] of lines.entries()) {
+    const last = index === 3 ? cursor.replace(/.{8}$/, '00000000') : cursor;
+    subscribe(line, { lastEventId: last });
+    await waiting(index + 1);
+  }
+  expect(looks.mock.calls).toEqual([[[2]], [[2]]]);
+  expect(lines.slice(0, 3).map((line) => line.seqs())).toEqual([[3], [3], [3]]);
+  expect(lines[3]?.items()[0]).toMatchObject({ type: 'stream.gap', reason: 'epoch_changed' });
+});
+
 describe('ends', () => {
   test('[D13] a subscription that ends, in any way, leaves no waiter, leaves its transport, and sends nothing more', async () => {
     const { append, subscribe, waiting, delivery } = await setUp();

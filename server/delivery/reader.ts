@@ -5,10 +5,11 @@ import type { Principal } from '../auth/principal.ts';
 import type { Log, StoredEvent } from '../event-log/contract/log.ts';
 import type { EventLog } from '../event-log/contract/store.ts';
 import { behindError, hasReached } from '../event-log/current.ts';
-import { type Cursor, decodeCursor, hasPosition, type Position } from '../event-log/cursor.ts';
+import { type Cursor, decodeCursor, type Position } from '../event-log/cursor.ts';
 import type { Caller, Turns } from '../slices.ts';
 import { liveAt, type Message, messageOf } from './messages.ts';
 import type { Notifier } from './notifier.ts';
+import type { ResumePositions } from './resume-positions.ts';
 import type { Transport } from './transport.ts';
 import { type Filter, topicOf, type WaitingReader, type Wake } from './waiting.ts';
 
@@ -48,6 +49,7 @@ export type DeliveryCounts = {
 export type ReaderContext = {
   log: Log & Pick<EventLog, 'runs'>;
   notifier: Notifier;
+  positions: ResumePositions;
   /** A reader that has sent nothing for this time, while the log grew, sends `stream.live` with the head of the log. */
   quietMs: number;
   /** Maps an error that ends a subscription to the error that the client receives. */
@@ -259,11 +261,10 @@ export abstract class Reader implements WaitingReader {
   }
 
   #resume(cursor: Cursor): void | Promise<void> {
-    const { log } = this.context;
     if (cursor.epoch !== this.#epoch) this.setGap('epoch_changed');
     else if (cursor.seq > this.head) return this.#resumeAhead(cursor);
     else {
-      const isKnown = hasPosition(log, cursor);
+      const isKnown = this.context.positions.has(cursor);
       if (isKnown instanceof Promise) return isKnown.then((known) => this.#resumeAt(cursor.seq, known));
       this.#resumeAt(cursor.seq, isKnown);
     }

@@ -24,7 +24,7 @@ export function decodeCursor(text: string, path = 'lastEventId'): Cursor {
   return { epoch: match[1] as string, seq: Number(match[2]), hashPrefix: match[3] };
 }
 
-type History = Pick<Log, 'epoch' | 'head' | 'headHashPrefix' | 'oldest' | 'hashPrefixesAt'>;
+export type History = Pick<Log, 'epoch' | 'head' | 'headHashPrefix' | 'oldest' | 'hashPrefixesAt'>;
 
 /** Returns the cursor of a position. Reads the log only for a position before the head. */
 export async function cursorAt(log: History, seq: number): Promise<string> {

@@ -99,7 +99,8 @@ export class ClientCalls implements MessageReceiver, Context {
   ended(subscription: OpenSubscription, failure?: { error: unknown }): void {
     if (!this.#remove(subscription)) return;
     if (failure) this.#refuse(subscription, failure.error);
-    this.#respond({ ...idOf(subscription), result: { type: 'stopped' } });
+    const { id, jsonrpc } = subscription;
+    this.#respond({ id, jsonrpc, result: { type: 'stopped' } });
   }
 
   #readParams(text: string | undefined, onToken: (token: string | undefined) => void): void {
@@ -141,22 +142,22 @@ export class ClientCalls implements MessageReceiver, Context {
   }
 
   async #answer(request: Call, batchIndex: number): Promise<void> {
+    const { id, jsonrpc, method: type, params } = request;
     try {
       const data = await this.#procedure(request, batchIndex);
-      this.#respond({ ...idOf(request), result: { type: 'data', data } });
+      this.#respond({ id, jsonrpc, result: { type: 'data', data } });
     } catch (error) {
-      this.#refuse({ ...idOf(request), type: request.method, path: request.params.path }, error);
+      this.#refuse({ id, jsonrpc, type, path: params.path }, error);
     }
   }
 
   async #subscribe(request: Call, batchIndex: number): Promise<void> {
-    const { path } = request.params;
-    const about = { ...idOf(request), type: request.method, path };
-    if (this.#subscriptions.some(({ id }) => id === request.id)) {
-      this.#refuse(about, new TRPCError({ code: 'BAD_REQUEST', message: `Duplicate id ${request.id}` }));
+    const { id, jsonrpc, params } = request;
+    const subscription = new OpenSubscription(this, id, jsonrpc, params.path);
+    if (this.#find(id)) {
+      this.#refuse(subscription, new TRPCError({ code: 'BAD_REQUEST', message: `Duplicate id ${id}` }));
       return;
     }
-    const subscription = new OpenSubscription(this, request.id, request.jsonrpc, path);
     // A push to an empty array would allocate room for 17.
     if (this.#subscriptions.length === 0) this.#subscriptions = [subscription];
     else this.#subscriptions.push(subscription);
@@ -166,10 +167,10 @@ export class ClientCalls implements MessageReceiver, Context {
         void (items as AsyncIterator<unknown>).return?.();
         return;
       }
-      this.#respond({ ...idOf(request), result: { type: 'started' } });
+      this.#respond({ id, jsonrpc, result: { type: 'started' } });
       subscription.start(items as AsyncIterable<unknown>);
     } catch (error) {
-      if (this.#remove(subscription)) this.#refuse(about, error);
+      if (this.#remove(subscription)) this.#refuse(subscription, error);
     }
   }
 
@@ -182,10 +183,14 @@ export class ClientCalls implements MessageReceiver, Context {
   }
 
   #stop(id: RequestId['id']): void {
-    const subscription = this.#subscriptions.find((open) => open.id === id);
+    const subscription = this.#find(id);
     if (!subscription) return;
     subscription.end();
     this.ended(subscription);
+  }
+
+  #find(id: RequestId['id']): OpenSubscription | undefined {
+    return this.#subscriptions.find((open) => open.id === id);
   }
 
   #remove(subscription: OpenSubscription): boolean {
@@ -208,10 +213,10 @@ export class ClientCalls implements MessageReceiver, Context {
   }
 
   /** Sends an item of a subscription that is not direct. */
-  sendItem(subscription: OpenSubscription, item: unknown): void {
-    const [id, data] = isTrackedEnvelope(item) ? item : [undefined, item];
-    const result = id === undefined ? { type: 'data', data } : { type: 'data', data: { id, data }, id };
-    this.#respond({ ...idOf(subscription), result });
+  sendItem({ id, jsonrpc }: OpenSubscription, item: unknown): void {
+    const [cursor, data] = isTrackedEnvelope(item) ? item : [undefined, item];
+    const tracked = { type: 'data', data: { id: cursor, data }, id: cursor };
+    this.#respond({ id, jsonrpc, result: cursor === undefined ? { type: 'data', data } : tracked });
   }
 }
 
@@ -266,8 +271,6 @@ class OpenSubscription implements DirectRequest {
     }
   }
 }
-
-const idOf = ({ id, jsonrpc }: RequestId): RequestId => ({ id, jsonrpc });
 
 /** As tRPC's handler: the cursor of the last received item is a field of the input. */
 const withCursor = (input: unknown, lastEventId: string): unknown =>

@@ -6,6 +6,7 @@ import { Turns } from '../slices.ts';
 import { DirectWebSocket, type SocketObserver } from './socket.ts';
 
 const silent: SocketObserver = {
+  isAuthenticated: true,
   onReceive() {},
   onOverflow() {},
   onSend() {},

@@ -41,6 +41,8 @@ export interface SocketObserver {
   /** A reader begins to wait until the socket has drained. */
   onStall(): void;
   onClose(): void;
+  /** Whether the token is verified. Before that, messages are not answered. */
+  readonly isAuthenticated: boolean;
   /** Returns a promise to wait for before {@link onClose}, or undefined if it may be called now. */
   turnToClose(): Promise<void> | undefined;
 }
@@ -164,8 +166,10 @@ export class DirectWebSocket extends WebSocket {
   /** What a message causes at once leaves in one write: the start of a subscription and its first messages, for example. */
   #pass({ data, isBinary }: Message): void {
     if (!this.isOpen) return;
-    this.sink.cork();
-    afterPromises(() => this.sink.uncork());
+    if (this.observer?.isAuthenticated) {
+      this.sink.cork();
+      afterPromises(() => this.sink.uncork());
+    }
     this.receiver?.onMessage(data, isBinary);
   }
 
