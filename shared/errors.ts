@@ -47,6 +47,7 @@ export const errorCodes = {
   INTERNAL: { http: 500, trpc: 'INTERNAL_SERVER_ERROR', retryable: true },
 } as const satisfies Record<string, ErrorEntry>;
 
+/** The code of a {@link RunwireError}; `errorTable` has the advice for each. */
 export type ErrorCode = keyof typeof errorCodes;
 
 /**
