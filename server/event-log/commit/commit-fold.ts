@@ -16,8 +16,11 @@ import { CommitRows, type RunTables } from './run-rows.ts';
  * batch, the store loads the row, and calls `add` again.
  */
 
-/** The last row of the log. The next row stores its hash. */
-export type ChainHead = { seq: number; hash: Buffer; recordedAtMs: number };
+/**
+ * The last row of the log. The next row stores its hash. `recordedAt`: the time as text, which many events share; undefined
+ * if this server has not logged the row.
+ */
+export type ChainHead = { seq: number; hash: Buffer; recordedAtMs: number; recordedAt?: string | undefined };
 
 /** Maxima of one run: its view is one message. */
 export const MAX_STAGES = 10_000;
@@ -73,8 +76,6 @@ export class CommitFold<Tables extends RunTables, Item> {
     /** Keys in `#runs` of the runs that no earlier batch has used. */
     runs: [] as string[],
   };
-  /** The last `recordedAt`, as a number and as text. Most events of a group have the same one, so it is formatted once. */
-  #clock = { ms: Number.NaN, text: '' };
   #head: ChainHead;
 
   constructor(parts: FoldParts<Tables, Item>, head: ChainHead) {
@@ -172,14 +173,15 @@ export class CommitFold<Tables extends RunTables, Item> {
     const seq = head.seq + 1;
     const runSeq = (rows.header()?.lastRunSeq ?? 0) + 1;
     const recordedAtMs = Math.max(this.#parts.now(), head.recordedAtMs);
-    if (recordedAtMs !== this.#clock.ms) this.#clock = { ms: recordedAtMs, text: new Date(recordedAtMs).toISOString() };
-    const at = { actor, recordedAt: this.#clock.text, seq, runSeq };
+    const known = recordedAtMs === head.recordedAtMs ? head.recordedAt : undefined;
+    const recordedAt = known ?? new Date(recordedAtMs).toISOString();
+    const at = { actor, recordedAt, seq, runSeq };
     const event = this.#parts.order.merge(draft.type, draft, at);
     this.#parts.fold(rows, event as never);
     const users = usersOf(draft, rows.header());
     const { item, hash } = this.#parts.seal({ draft, event, recordedAtMs, rows, users }, head);
     this.#items.push(item);
-    this.#head = { seq, hash, recordedAtMs };
+    this.#head = { seq, hash, recordedAtMs, recordedAt };
     return { seq, runSeq, eventId: draft.eventId, isDuplicate: false };
   }
 }

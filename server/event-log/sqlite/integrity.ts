@@ -160,7 +160,7 @@ export class SqliteIntegrity implements Integrity {
       const [from, at] = [new Date(head.recordedAtMs).toISOString(), new Date(atMs).toISOString()];
       const repair = attest(keys, 'clock', { epoch, seq: head.seq, from, at, by });
       transact(db, 'FULL', () => this.#insertRepair.run(head.seq, atMs, JSON.stringify(repair)));
-      state.head = { ...head, recordedAtMs: atMs };
+      state.head = { ...head, recordedAtMs: atMs, recordedAt: undefined };
       state.repairs.add({ seq: head.seq, atMs });
       return repair;
     });
