@@ -1,5 +1,5 @@
 import { createHmac, createSecretKey, type KeyObject, randomUUID, timingSafeEqual } from 'node:crypto';
-import { errors, type JWTPayload, type JWTVerifyOptions, SignJWT, UnsecuredJWT } from 'jose';
+import { errors, type JWTPayload, type JWTVerifyOptions, UnsecuredJWT } from 'jose';
 import { z } from 'zod';
 import { objectOf, RunwireError } from '../../shared/errors.ts';
 import { describeIssue } from '../../shared/issues.ts';
@@ -54,7 +54,7 @@ export type Claims = {
 
 /** Returns a function that verifies HS256 tokens: signature, expiry and claims, and if set, issuer and audience. */
 export function hs256({ secret, ...checks }: TokenOptions): Verify {
-  const key = createSecretKey(secretKey(secret));
+  const key = secretKey(secret);
   const options = verifyOptions(['HS256'], checks);
   const verify = (token: string) => {
     try {
@@ -66,18 +66,20 @@ export function hs256({ secret, ...checks }: TokenOptions): Verify {
   return verifiedOnce(verify, () => key);
 }
 
-/** The header of an unsecured token: `{"alg":"none"}`. */
+/** Headers of tokens: `{"alg":"none"}` and `{"alg":"HS256"}`. */
 const UNSECURED = 'eyJhbGciOiJub25lIn0';
+const SIGNED = 'eyJhbGciOiJIUzI1NiJ9';
 
-/**
- * Verifies the signature of an HS256 token, and returns its claims. jose computes an HMAC on another thread, which takes ten
- * times as long. So jose checks the claims alone: as those of an unsecured token, once the signature is verified.
- */
+/** jose computes an HMAC on another thread, which takes ten times as long. It encodes and checks the claims alone. */
+const signatureOf = (text: string, key: KeyObject): string =>
+  createHmac('sha256', key).update(text).digest('base64url');
+
+/** Verifies the signature of an HS256 token. Returns its claims, which jose checks as those of an unsecured token. */
 function claimsOf(token: string, key: KeyObject, options: JWTVerifyOptions): JWTPayload {
   const [header = '', payload = '', signature = '', ...rest] = token.split('.', 4);
   // Compared as text, because a decoder accepts several texts for the same bytes.
   const actual = Buffer.from(signature);
-  const expected = Buffer.from(createHmac('sha256', key).update(`${header}.${payload}`).digest('base64url'));
+  const expected = Buffer.from(signatureOf(`${header}.${payload}`, key));
   if (rest.length > 0 || actual.length !== expected.length || !timingSafeEqual(actual, expected)) throw badToken();
   const { alg, crit } = JSON.parse(Buffer.from(header, 'base64url').toString()) as { alg?: unknown; crit?: unknown };
   if (alg !== 'HS256' || crit !== undefined) throw badToken();
@@ -149,20 +151,24 @@ export async function signToken(options: TokenOptions, claims: Claims): Promise<
     throw new RunwireError('INVALID_INPUT', `${path || 'the claims'}: ${message}`, path ? { path } : {});
   }
   const { projects, roles, runId, ttlSeconds = 3_600 } = claims;
-  const token = new SignJWT({ projects: [...projects], roles: [...roles], ...(runId === undefined ? {} : { runId }) })
-    .setProtectedHeader({ alg: 'HS256' })
+  const token = new UnsecuredJWT({
+    projects: [...projects],
+    roles: [...roles],
+    ...(runId === undefined ? {} : { runId }),
+  })
     .setSubject(claims.sub)
     .setJti(claims.jti ?? randomUUID())
     .setIssuedAt()
     .setExpirationTime(Math.floor(Date.now() / 1000) + ttlSeconds);
   if (issuer !== undefined) token.setIssuer(issuer);
   if (audience !== undefined) token.setAudience(audience);
-  return token.sign(secretKey(secret));
+  const text = `${SIGNED}.${token.encode().split('.')[1]}`;
+  return `${text}.${signatureOf(text, secretKey(secret))}`;
 }
 
 /** Encodes a secret. RFC 7518 requires a key at least as long as the hash (32 bytes). */
-function secretKey(secret: string): Uint8Array {
-  const key = new TextEncoder().encode(secret);
-  if (key.length < 32) throw new RunwireError('INVALID_INPUT', 'AUTH_SECRET must have at least 32 bytes');
-  return key;
+function secretKey(secret: string): KeyObject {
+  const bytes = Buffer.from(secret);
+  if (bytes.length < 32) throw new RunwireError('INVALID_INPUT', 'AUTH_SECRET must have at least 32 bytes');
+  return createSecretKey(bytes);
 }
