@@ -20,7 +20,7 @@ export type Insert = { count: number; size: number; kind: 'all' | 'row' };
 const { from, to } = optionsOf<Statements>();
 const log = openSqlite(from, { readOnly: true });
 const db = openSqlite(to);
-db.exec(PRAGMAS);
+db.exec(`${PRAGMAS}; PRAGMA wal_autocheckpoint = 4000`);
 type Row = Record<string, string | number>;
 const rowsOf = (table: string) => log.prepare(`SELECT * FROM ${table}`).all() as Row[];
 const inserting = (table: string, columns: readonly string[], rows = 1) => {

@@ -13,6 +13,7 @@ import {
   refusalFor,
   type SqliteDatabase,
   tryRollback,
+  waitForDisk,
 } from './database.ts';
 import type { LogState } from './integrity.ts';
 import type { SqliteRun } from './rows.ts';
@@ -20,20 +21,20 @@ import type { LogStatements } from './statements.ts';
 
 /**
  * The batches that wait for their commit. Once in a turn of the event loop, one transaction (a {@link CommitGroup}) logs the
- * waiting batches, and one fsync makes them durable (WAL, synchronous=FULL).
+ * waiting batches, and one fsync makes them durable.
  *
- * - A transaction that takes longer than a slice goes on in the next turns. Slices are kept back meanwhile: they would read
- *   what is not committed.
+ * - A transaction that takes longer than a slice goes on in the next turns, and the fsync runs in another thread. Slices are
+ *   kept back meanwhile: they would read what is not committed, or not durable.
  * - While another process holds the write lock, the batches wait, and a timer tries again.
  * - After a failure, the condition `commit` has a problem, and a trial write every second finds out when it has ended.
+ * - After an fsync that failed, the transaction is in the WAL, and may be on the disk or not. Its batches are refused, and the
+ *   log refuses everything until the database file has the transaction.
  */
 
 /** Maximum cost of a transaction. Readers of the store wait for its end, and further batches for the next one. */
 const GROUP_COST = 1_000;
 /** Maximum cost of the waiting batches: at 4 KiB each, 400 MiB. */
 const MAX_WAITING_COST = 100_000;
-/** After more work than this, the wait for the disk has a turn of its own. */
-const BEFORE_DISK_MS = 2;
 /** A shorter wait for the lock is no problem to report. */
 const BUSY_REPORT_MS = 500;
 const PROBE_MS = 1_000;
@@ -60,8 +61,9 @@ type Waiting = {
   reject: (error: unknown) => void;
 };
 
-/** What a commit yields; `disk`: it waits for the disk next. */
-type Step = 'disk' | undefined;
+/** What a commit waits for. `sync`: the fsync, whose error it gets. `probe`: a second. Undefined: nothing, if there is time. */
+type Step = 'sync' | 'probe' | undefined;
+type Commits = Generator<Step, void, unknown>;
 
 /** Why a transaction has not ended its batches. */
 type Unfinished = { reason: 'busy' | 'divide'; error: unknown };
@@ -73,7 +75,7 @@ export class CommitQueue {
   #waitingCost = 0;
   #isScheduled = false;
   /** The commit with the open transaction. */
-  #running: Generator<Step, void> | undefined;
+  #running: Commits | undefined;
   /** The probe's timer; defined while the condition `commit` has a problem. */
   #probe: NodeJS.Timeout | undefined;
 
@@ -83,7 +85,9 @@ export class CommitQueue {
   }
 
   add(batch: Batch): Promise<Receipt[]> {
-    if (this.#parts.database.isClosed) return Promise.reject(closedError());
+    const { isClosed, refusal } = this.#parts.database;
+    if (isClosed) return Promise.reject(closedError());
+    if (refusal) return Promise.reject(refusal);
     const cost = batch.cost ?? batch.drafts.length;
     if (this.#waitingCost > 0 && this.#waitingCost + cost > MAX_WAITING_COST) {
       return Promise.reject(refusalFor(undefined, 'too many events wait for the event log'));
@@ -98,8 +102,25 @@ export class CommitQueue {
   /** Commits or refuses all waiting batches. */
   close(): void {
     clearTimeout(this.#probe);
-    if (this.#running) for (const _ of this.#running);
-    while (this.#waiting.length > 0) for (const _ of this.#commit(this.#take()));
+    if (this.#running) this.#runToEnd(this.#running);
+    while (this.#waiting.length > 0) this.#runToEnd(this.#commit(this.#take()));
+  }
+
+  #runToEnd(commit: Commits): void {
+    // A commit that is resumed here may wait for an fsync in the other thread. This one is a second one, and as good.
+    let step = commit.next(this.#running && this.#syncNow());
+    while (!step.done && step.value !== 'probe') step = commit.next(step.value && this.#syncNow());
+    if (this.#running) this.#parts.database.resumeSlices();
+    this.#running = undefined;
+  }
+
+  #syncNow(): unknown {
+    try {
+      this.#parts.database.wal?.syncNow();
+      return undefined;
+    } catch (error) {
+      return error;
+    }
   }
 
   #schedule(): void {
@@ -109,6 +130,8 @@ export class CommitQueue {
   }
 
   readonly #turn = (): void => {
+    const wait = this.#parts.database.wal?.wait();
+    if (wait) return void wait.then(this.#turn);
     this.#isScheduled = false;
     const members = this.#take();
     if (members.length > 0) this.#run(this.#commit(members));
@@ -126,14 +149,14 @@ export class CommitQueue {
     return this.#waiting.splice(0, count);
   }
 
-  /** Runs a commit for the time of a slice, and the rest in the next turns. */
-  #run(commit: Generator<Step, void>): void {
+  /** Runs a commit for the time of a slice, and the rest in the next turns. `result`: of what it waited for. */
+  #run(commit: Commits, result?: unknown): void {
     const begun = performance.now();
-    for (let next = commit.next(); !next.done; next = commit.next()) {
-      if (performance.now() - begun < (next.value === 'disk' ? BEFORE_DISK_MS : SLICE_MS)) continue;
+    for (let step = commit.next(result); !step.done; step = commit.next()) {
+      if (step.value === undefined && performance.now() - begun < SLICE_MS) continue;
       if (!this.#running) this.#parts.database.pauseSlices();
       this.#running = commit;
-      setImmediate(this.#continue);
+      this.#wait(step.value);
       return;
     }
     if (this.#running) this.#parts.database.resumeSlices();
@@ -141,11 +164,17 @@ export class CommitQueue {
     this.#schedule();
   }
 
-  readonly #continue = (): void => {
-    if (this.#running) this.#run(this.#running);
+  #wait(step: Step): void {
+    if (step === 'sync') this.#parts.database.wal?.sync(this.#continue);
+    else if (step === 'probe') setTimeout(this.#continue, PROBE_MS);
+    else setImmediate(this.#continue);
+  }
+
+  readonly #continue = (result?: unknown): void => {
+    if (this.#running) this.#run(this.#running, result);
   };
 
-  *#commit(members: Waiting[]): Generator<Step, void> {
+  *#commit(members: Waiting[]): Commits {
     const unfinished = yield* this.#transaction(members);
     if (unfinished?.reason === 'busy') this.#waitForLock(members, unfinished.error);
     if (unfinished?.reason !== 'divide') return;
@@ -155,9 +184,9 @@ export class CommitQueue {
     }
   }
 
-  *#transaction(members: Waiting[]): Generator<Step, Unfinished | undefined> {
+  *#transaction(members: Waiting[]): Generator<Step, Unfinished | undefined, unknown> {
     const { database, state, statements, onCommit } = this.#parts;
-    const { db } = database;
+    const { db, wal } = database;
     const group = new CommitGroup(this.#group, state.head);
     const outcomes: (() => void)[] = [];
     const startedMs = performance.now();
@@ -165,6 +194,7 @@ export class CommitQueue {
     let failure: unknown;
     try {
       endTransaction(db);
+      if (wal) db.exec('PRAGMA synchronous = NORMAL');
       group.begin(members.map(({ batch }) => batch));
       for (const { batch, resolve, reject } of members) {
         try {
@@ -178,7 +208,6 @@ export class CommitQueue {
       }
       yield* group.write();
       isWritten = true;
-      yield 'disk';
       database.files?.check();
       statements.commit.run();
     } catch (error) {
@@ -192,9 +221,16 @@ export class CommitQueue {
       if (isSqliteError(error)) this.#fails(error);
       for (const { reject } of members) reject(refusalFor(error));
       return undefined;
+    } finally {
+      if (wal) waitForDisk(db);
+    }
+    const { records } = group;
+    if (wal && records.length > 0) {
+      const problem = yield 'sync';
+      if (problem !== undefined) yield* this.#moveToFile(members, problem);
+      wal.written(records.length);
     }
     group.committed();
-    const { records } = group;
     onCommit({ events: records.length, ms: performance.now() - startedMs });
     if (state.oldest > state.head.seq && records.length > 0) state.oldest = state.head.seq + 1;
     state.head = group.head;
@@ -204,6 +240,24 @@ export class CommitQueue {
     this.#parts.onCommitted(records);
     for (const settle of outcomes) settle();
     return undefined;
+  }
+
+  /**
+   * Refuses all batches, and waits until the database file has the transaction and the WAL is empty. The WAL on the disk may
+   * lack frames, and a later fsync does not write them: Linux takes them for written.
+   */
+  *#moveToFile(members: Waiting[], problem: unknown): Generator<Step, void, unknown> {
+    const { database } = this.#parts;
+    const refusal = refusalFor(undefined, 'the disk has not confirmed the events: they may be in the log');
+    for (const { reject } of [...members, ...this.#waiting.splice(0)]) reject(refusal);
+    this.#waitingCost = 0;
+    database.refusal = refusalFor(undefined, 'the event log waits for the disk');
+    database.resumeSlices();
+    this.#fails(problem);
+    do yield 'probe';
+    while (!database.emptyWal() || this.#syncNow() !== undefined);
+    database.refusal = undefined;
+    database.pauseSlices();
   }
 
   /** Puts the batches back and tries again from a timer. Refuses those that have waited too long. */
@@ -227,7 +281,7 @@ export class CommitQueue {
 
   #report(error: unknown): void {
     const { database, health } = this.#parts;
-    const message = this.#hasForeignEvents() ? FOREIGN_EVENTS : causeOf(error);
+    const message = !database.refusal && this.#hasForeignEvents() ? FOREIGN_EVENTS : causeOf(error);
     health.report('commit', { message, path: database.path, err: error });
     this.#probe ??= setTimeout(this.#tryWrite, PROBE_MS).unref();
   }

@@ -8,18 +8,19 @@ import { AuditKeys } from '../integrity/keys.ts';
 import { type DatabaseSyncInstance, openSqlite, sqliteDriver } from './driver.ts';
 import { DatabaseFiles } from './files.ts';
 import { migrate } from './schema.ts';
+import { Wal } from './wal.ts';
 
 /**
- * The cache is 64 MiB, and the WAL grows to 4,000 pages (16 MB) before SQLite empties it. The defaults (2 MB and 4 MB) are
- * smaller than the stages of one large run: SQLite would read and write the same rows again and again. `secure_delete`
- * overwrites deleted text in the file.
+ * The cache is 64 MiB. The default of 2 MB is smaller than the stages of one large run: SQLite would read and write the same
+ * rows again and again. Another thread copies the WAL into the file ({@link Wal}). `secure_delete` overwrites deleted text in
+ * the file.
  */
 export const PRAGMAS = `
   PRAGMA journal_mode = WAL;
   PRAGMA synchronous = FULL;
   PRAGMA temp_store = MEMORY;
   PRAGMA cache_size = -65536;
-  PRAGMA wal_autocheckpoint = 4000;
+  PRAGMA wal_autocheckpoint = 0;
   PRAGMA journal_size_limit = 16777216;
   PRAGMA secure_delete = ON;
 `;
@@ -47,6 +48,10 @@ export class SqliteDatabase {
   readonly secret: string;
   /** Undefined for a database in memory. */
   readonly files: DatabaseFiles | undefined;
+  /** Undefined for a database in memory. */
+  readonly wal: Wal | undefined;
+  /** Refuses every slice while it is set. */
+  refusal: RunwireError | undefined;
   readonly #onFailure: (error: unknown) => void;
   readonly #slices = new Slices();
   #isClosed = false;
@@ -56,6 +61,7 @@ export class SqliteDatabase {
     this.path = path;
     this.#onFailure = onFailure;
     this.files = path === ':memory:' ? undefined : new DatabaseFiles(path);
+    this.wal = this.files && new Wal(path, onFailure, driver);
     let db: DatabaseSyncInstance | undefined;
     try {
       db = openSqlite(path, { timeout: BUSY_START_MS }, driver);
@@ -97,24 +103,27 @@ export class SqliteDatabase {
   readonly write = async <T>(work: (until: number) => T): Promise<T> => {
     const giveUpAt = performance.now() + BUSY_LIMIT_MS;
     for (;;) {
-      const outcome = await this.#slices.run(() => {
+      const outcome = await this.#slices.run((): { value: T } | { wait: Promise<void> } => {
+        const wait = this.wal?.wait();
+        if (wait) return { wait };
         const mayWait = performance.now() < giveUpAt;
-        return this.#attempt((until): { value: T } | 'busy' => {
+        return this.#attempt((until) => {
           try {
             return { value: work(until) };
           } catch (error) {
-            if (mayWait && isBusy(error)) return 'busy';
+            if (mayWait && isBusy(error)) return { wait: setTimeout(BUSY_RETRY_MS) };
             throw error;
           }
         });
       });
-      if (outcome !== 'busy') return outcome.value;
-      await setTimeout(BUSY_RETRY_MS);
+      if ('value' in outcome) return outcome.value;
+      await outcome.wait;
     }
   };
 
   #attempt<T>(work: (until: number) => T): T {
     if (this.#isClosed) throw closedError();
+    if (this.refusal) throw this.refusal;
     try {
       return work(performance.now() + SLICE_MS);
     } catch (error) {
@@ -139,11 +148,25 @@ export class SqliteDatabase {
     return refusalFor(error);
   }
 
+  /**
+   * Moves the content of the WAL into the database file and empties the WAL. Returns false if another process is reading
+   * the WAL.
+   */
+  emptyWal(): boolean {
+    try {
+      const row = this.db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get() as { busy: number };
+      return row.busy === 0;
+    } catch {
+      return false;
+    }
+  }
+
   /** Refuses further slices. The connection stays open until {@link close}. */
   refuseSlices(): void {
     this.#isClosed = true;
   }
 
+  /** Call it after `wal.close`. */
   close(): void {
     this.db.close();
     this.files?.close();
@@ -169,8 +192,13 @@ export function transact(db: DatabaseSyncInstance, synchronous: 'FULL' | 'NORMAL
     tryRollback(db);
     throw error;
   } finally {
-    if (!db.isTransaction) db.exec('PRAGMA synchronous = FULL');
+    waitForDisk(db);
   }
+}
+
+/** Call after a transaction that did not wait for the disk, whether it was committed or not: the next one waits. */
+export function waitForDisk(db: DatabaseSyncInstance): void {
+  if (!db.isTransaction) db.exec('PRAGMA synchronous = FULL');
 }
 
 /** Rolls back. If SQLite refuses, the transaction stays open, and the next one calls {@link endTransaction}. */
@@ -189,7 +217,7 @@ export function tryRollback(db: DatabaseSyncInstance): void {
 export function endTransaction(db: DatabaseSyncInstance): void {
   if (!db.isTransaction) return;
   db.exec('ROLLBACK');
-  db.exec('PRAGMA synchronous = FULL');
+  waitForDisk(db);
 }
 
 /** Returns the error that the caller gets. A fold that throws would throw again at a retry, so it is not `UNAVAILABLE`. */
@@ -245,8 +273,11 @@ const causes: Record<number, string> = {
   26: 'the database file is damaged: stop the server and restore a backup',
 };
 
-/** Returns the text for operators about an error of SQLite. */
-export const causeOf = (error: unknown): string => causes[sqliteCode(error) & 0xff] ?? 'the event log failed';
+/** Returns the text for operators about an error of SQLite, or of the file system. */
+export const causeOf = (error: unknown): string =>
+  causes[isSystemError(error) ? 10 : sqliteCode(error) & 0xff] ?? 'the event log failed';
+
+const isSystemError = (error: unknown): boolean => (error as NodeJS.ErrnoException | undefined)?.syscall !== undefined;
 
 export const isSqliteError = (error: unknown): boolean =>
   ['ERR_SQLITE_ERROR', 'ERR_INVALID_STATE'].includes((error as { code?: string } | undefined)?.code ?? '');

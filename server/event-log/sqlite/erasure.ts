@@ -137,7 +137,7 @@ export class SqliteErasure {
         }
         this.#isRebuilt = true;
       }
-      if (!this.emptyWal()) this.#cleanLater();
+      if (!database.emptyWal()) this.#cleanLater();
       else if (this.#isRebuilt) this.#statements.clearDue.run();
     } catch (error) {
       if (isBusy(error)) this.#cleanLater();
@@ -148,19 +148,6 @@ export class SqliteErasure {
   close(): void {
     clearTimeout(this.#retry);
     this.#rebuilder?.kill('SIGKILL'); // SQLite discards the unfinished transaction.
-  }
-
-  /**
-   * Moves the content of the WAL into the database file and empties the WAL. Returns false if another process is reading
-   * the WAL.
-   */
-  emptyWal(): boolean {
-    try {
-      const row = this.#parts.database.db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get() as { busy: number };
-      return row.busy === 0;
-    } catch {
-      return false;
-    }
   }
 
   #rebuildBeside(): void {

@@ -131,7 +131,25 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
       index.erased(seq);
     };
     const opened = database;
-    opened.files?.watch(health, onSizes);
+    opened.files?.watch(health, (sizes) => {
+      opened.wal?.look();
+      onSizes(sizes);
+    });
+    const close = async () => {
+      opened.refuseSlices();
+      index.close();
+      nodes.close();
+      log.commitAll();
+      erasure.close();
+      await opened.wal?.close();
+      // Empties the WAL, so that the database file alone has all events. SQLite empties the WAL when its last connection
+      // closes, but it keeps the connection until the prepared statements are garbage-collected. If this fails, the WAL
+      // stays, and no event is lost.
+      opened.emptyWal();
+      leaveWalMode(db);
+      opened.close();
+    };
+    let closing: Promise<void> | undefined;
     return Object.assign(log, {
       trim: (recordedBeforeMs: number) => retention.trim(recordedBeforeMs),
       keepClock: (nowMs: number) => retention.keepClock(nowMs),
@@ -156,19 +174,9 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
         onFailure,
         capAccessTimes: (ms) => access.capTimes(ms),
       }),
-      close: async () => {
-        if (opened.isClosed) return;
-        opened.refuseSlices();
-        index.close();
-        nodes.close();
-        log.commitAll();
-        erasure.close();
-        // Empties the WAL, so that the database file alone has all events. SQLite empties the WAL when its last connection
-        // closes, but it keeps the connection until the prepared statements are garbage-collected. If this fails, the WAL
-        // stays, and no event is lost.
-        erasure.emptyWal();
-        leaveWalMode(db);
-        opened.close();
+      close: () => {
+        closing ??= close();
+        return closing;
       },
     });
   } catch (error) {

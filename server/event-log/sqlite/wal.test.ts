@@ -1,0 +1,118 @@
+import { execFileSync } from 'node:child_process';
+import { closeSync, open, openSync, readdirSync, readlinkSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { foldEvent } from '../../../shared/events.ts';
+import { temporaryFolder } from '../../../tests/support/harness.ts';
+import type { Problem } from '../../health.ts';
+import { append, draft } from '../conformance/kit.ts';
+import { openSqliteLog } from './log.ts';
+
+function newFolder(): string {
+  const folder = temporaryFolder();
+  onTestFinished(() => folder[Symbol.dispose]());
+  return folder.path;
+}
+
+async function openLog() {
+  const path = join(newFolder(), 'log.db');
+  const problems: (Problem | undefined)[] = [];
+  const health = {
+    report: (condition: string, problem: Problem | undefined) => {
+      if (condition === 'commit') problems.push(problem);
+    },
+    note: () => undefined,
+  };
+  const log = await openSqliteLog({ path, fold: foldEvent, health });
+  onTestFinished(() => log.close());
+  const delivered: number[] = [];
+  log.subscribe((records) => delivered.push(...records.map(({ seq }) => seq)));
+  const read = () => log.read({ scope: { kind: 'all' }, after: 0, limit: 100 });
+  return { path, log, problems, delivered, read };
+}
+
+/** Keeps the threads in which Node.js calls the file system busy, until the returned function is called. */
+async function blockThreads(): Promise<() => Promise<void>> {
+  const folder = newFolder();
+  const paths = Array.from({ length: Number(process.env.UV_THREADPOOL_SIZE ?? 4) }, (_, n) => join(folder, `${n}`));
+  execFileSync('mkfifo', paths);
+  // To open a FIFO waits until another opens its other end.
+  const opened = paths.map(
+    (path) =>
+      new Promise<number>((resolve, reject) => open(path, 'r', (error, of) => (error ? reject(error) : resolve(of)))),
+  );
+  return async () => {
+    for (const path of paths) closeSync(openSync(path, 'w'));
+    for (const descriptor of await Promise.all(opened)) closeSync(descriptor);
+  };
+}
+
+test('[L73] while a commit waits for the disk the event loop turns, and nobody gets its events', async () => {
+  const { log, delivered, read } = await openLog();
+  await append(log, draft('run.started'));
+  const unblock = await blockThreads();
+  const settled: string[] = [];
+  const appended = append(log, draft('run.started')).then(() => settled.push('append'));
+  await new Promise((resolve) => setImmediate(resolve));
+  const page = read().then(() => settled.push('read'));
+  for (let turn = 0; turn < 1_000; turn++) await new Promise((resolve) => setImmediate(resolve));
+  expect([settled, delivered, log.head]).toEqual([[], [1], 1]);
+  await unblock();
+  await Promise.all([appended, page]);
+  expect([delivered, log.head]).toEqual([[1, 2], 2]);
+  expect((await read()).records).toHaveLength(2);
+});
+
+test('[L73] a WAL is copied into the database file under constant load, and stays short', async () => {
+  const { log, path } = await openLog();
+  const sizes: number[] = [];
+  const message = 'm'.repeat(2_000);
+  for (let batch = 0; batch < 60; batch++) {
+    const drafts = Array.from({ length: 500 }, (_, n) => draft('stage.progress', { stageId: `s${n}`, message }));
+    await append(log, ...drafts);
+    sizes.push(statSync(`${path}-wal`).size);
+  }
+  // More than 200 MB were written.
+  expect(Math.max(...sizes)).toBeLessThan(48 * 1024 * 1024);
+  expect(statSync(path).size).toBeGreaterThan(30 * 1024 * 1024);
+  expect(await log.integrity.verify()).toMatchObject({ ok: true, to: 30_000 });
+});
+
+test('[L74] after an fsync that failed the log refuses everything, until the database file has the events', async () => {
+  const { path, log, problems, delivered, read } = await openLog();
+  await append(log, draft('run.started', { eventId: 'a' }));
+  closeSync(descriptorOf(`${path}-wal`)); // The next fsync fails.
+  const second = draft('run.started', { eventId: 'b' });
+  const refused = { code: 'UNAVAILABLE', message: expect.stringContaining('they may be in the log') };
+  const waiting = append(log, second);
+  await new Promise((resolve) => setImmediate(resolve));
+  const behind = append(log, draft('run.started', { eventId: 'c' }));
+  await expect(waiting).rejects.toMatchObject(refused);
+  await expect(behind).rejects.toMatchObject(refused);
+  const unavailable = { code: 'UNAVAILABLE', message: 'the event log waits for the disk' };
+  await expect(read()).rejects.toMatchObject(unavailable);
+  await expect(append(log, second)).rejects.toMatchObject(unavailable);
+  expect(problems).toMatchObject([
+    { message: expect.stringContaining('the disk or the file system reports an error') },
+  ]);
+  expect([delivered, log.head]).toEqual([[1], 1]);
+  await vi.waitFor(() => expect(delivered).toEqual([1, 2]), { timeout: 60_000 });
+  expect(problems.at(-1)).toBeUndefined();
+  expect(await append(log, second)).toMatchObject([{ seq: 2, isDuplicate: true }]);
+  expect((await read()).records).toHaveLength(2);
+  expect(await append(log, draft('run.started', { eventId: 'd' }))).toMatchObject([{ seq: 3 }]);
+});
+
+/** The descriptor that was opened last on a file. */
+function descriptorOf(path: string): number {
+  const all = readdirSync('/proc/self/fd').map(Number);
+  return Math.max(...all.filter((descriptor) => linkOf(descriptor) === path));
+}
+
+function linkOf(descriptor: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/self/fd/${descriptor}`);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,223 @@
+import { closeSync, fdatasync, fdatasyncSync, fstatSync, openSync, readSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { sqliteDriver } from './driver.ts';
+
+/**
+ * The WAL of a database file, and the waits for the disk that hold no turn of the event loop.
+ *
+ * - A commit of events writes into the WAL through the cache of the operating system. `sync` then makes it durable in a
+ *   thread of Node.js.
+ * - A worker copies the frames of the WAL into the database file: a checkpoint. Commits go on meanwhile, and add frames.
+ *   The worker copies those while further writes wait. Without a frame left to copy, SQLite begins the WAL again.
+ *
+ * Rejected: SQLite's automatic checkpoint. It runs inside a COMMIT, and takes 20 to 50 ms.
+ */
+
+/** A frame is a page. At 4 KiB each, the WAL has 16 MB when it is copied. */
+const MAX_FRAMES = 4_000;
+/** Frames after which a copy that has left some is made again. */
+const RETRY_FRAMES = 500;
+/** Events between two looks at the WAL. */
+const LOOK_EVENTS = 200;
+
+/** The worker has a connection of its own. It answers with the number of copied frames, or -1. */
+const CHECKPOINTER = `
+  const { parentPort, workerData } = require('node:worker_threads');
+  const { DatabaseSync } = require(workerData.driver);
+  const db = new DatabaseSync(workerData.path);
+  const checkpoint = db.prepare('PRAGMA wal_checkpoint(PASSIVE)');
+  parentPort.on('message', (isOpen) => {
+    if (!isOpen) {
+      db.close();
+      parentPort.close();
+      return;
+    }
+    let copied = -1;
+    try {
+      copied = checkpoint.get().checkpointed;
+    } catch {}
+    parentPort.postMessage(copied);
+  });
+`;
+
+/** `due`: the worker has copied, and the frames that commits have added meanwhile are left. `finishing`: it copies those. */
+type State = 'idle' | 'copying' | 'due' | 'finishing';
+
+export class Wal {
+  readonly #path: string;
+  readonly #driver: string;
+  readonly #onFailure: (error: unknown) => void;
+  #state: State = 'idle';
+  /** Frames from which the worker copies. */
+  #limit = MAX_FRAMES;
+  #eventsSinceLook = 0;
+  /** Whether commits add frames faster than the worker copies. */
+  #isLate = false;
+  #worker: Worker | undefined;
+  #descriptor: number | undefined;
+  #syncing: Promise<void> | undefined;
+  /** Resolves at the end of the present copy; undefined if nobody waits. */
+  #waiting: Promise<void> | undefined;
+  #resume: () => void = () => undefined;
+
+  /** `path`: of the database file. */
+  constructor(path: string, onFailure: (error: unknown) => void, driver = sqliteDriver()) {
+    this.#path = path;
+    this.#driver = driver;
+    this.#onFailure = onFailure;
+  }
+
+  /** Makes durable what is in the WAL. `error`: undefined if it is durable. MUST NOT be called again before `done`. */
+  sync(done: (error?: unknown) => void): void {
+    this.#syncing = new Promise((ended) => {
+      const end = (error: unknown) => {
+        this.#syncing = undefined;
+        if (error) this.#closeFile(); // The next call opens it again.
+        ended();
+        done(error ?? undefined);
+      };
+      try {
+        fdatasync(this.#file(), end);
+      } catch (error) {
+        setImmediate(end, error);
+      }
+    });
+  }
+
+  /** As {@link sync}, but holds the event loop. Throws the error. */
+  syncNow(): void {
+    fdatasyncSync(this.#file());
+  }
+
+  /** Call after each commit. */
+  written(events: number): void {
+    this.#eventsSinceLook += events;
+    if (this.#eventsSinceLook >= LOOK_EVENTS) this.look();
+  }
+
+  /** Lets the worker copy, if the WAL is long. */
+  look(): void {
+    this.#eventsSinceLook = 0;
+    if (this.#state === 'due' || this.#state === 'finishing') return;
+    const frames = this.#frames();
+    this.#isLate = this.#state === 'copying' && frames >= this.#limit + MAX_FRAMES;
+    if (this.#state === 'copying' || frames < this.#limit) return;
+    this.#state = 'copying';
+    this.#copy();
+  }
+
+  /** Call before a transaction that writes. Returns a promise to wait for, or undefined if it can begin. */
+  wait(): Promise<void> | undefined {
+    if (this.#state === 'idle' || (this.#state === 'copying' && !this.#isLate)) return undefined;
+    if (this.#state === 'due') {
+      this.#state = 'finishing';
+      this.#copy();
+    }
+    this.#waiting ??= new Promise((resolve) => (this.#resume = resolve));
+    return this.#waiting;
+  }
+
+  /** Ends the worker and its connection. */
+  async close(): Promise<void> {
+    const worker = this.#worker;
+    this.#worker = undefined;
+    if (worker) {
+      const ended = new Promise((resolve) => worker.once('exit', resolve));
+      worker.postMessage(false);
+      worker.ref();
+      await ended;
+      this.#state = 'idle';
+      this.#resume();
+    }
+    await this.#syncing;
+    this.#closeFile();
+  }
+
+  #copy(): void {
+    this.#worker ??= this.#start();
+    this.#worker.postMessage(true);
+  }
+
+  #start(): Worker {
+    const worker = new Worker(CHECKPOINTER, {
+      eval: true,
+      workerData: { driver: this.#driver, path: this.#path },
+      execArgv: ['--no-warnings'], // `node:sqlite` of Node.js 22 warns that it is experimental.
+      name: 'runwire-checkpoint',
+    });
+    worker.unref();
+    worker.on('message', (copied: number) => {
+      if (this.#worker === worker) this.#copied(copied);
+    });
+    worker.on('error', (error) => {
+      this.#worker = undefined;
+      this.#onFailure(error);
+      this.#copied(-1);
+    });
+    return worker;
+  }
+
+  #copied(copied: number): void {
+    const frames = this.#frames();
+    this.#isLate = false;
+    if (this.#state === 'copying' && copied >= 0 && copied < frames) {
+      this.#state = 'due';
+    } else {
+      // Another process that reads the WAL, or a failure, keeps SQLite from beginning it again.
+      this.#limit = copied >= frames ? MAX_FRAMES : frames + RETRY_FRAMES;
+      this.#state = 'idle';
+    }
+    this.#waiting = undefined;
+    this.#resume();
+  }
+
+  /**
+   * Number of frames since SQLite has begun the WAL. Each has the salt of the header; later ones, which were written before,
+   * have another. The format: https://www.sqlite.org/fileformat2.html#the_write_ahead_log
+   */
+  #frames(): number {
+    try {
+      const header = this.#read(0, HEADER_BYTES);
+      const frameBytes = FRAME_HEADER_BYTES + header.readUInt32BE(8);
+      const salt = header.subarray(16, 24);
+      let low = 0;
+      let high = Math.floor((fstatSync(this.#file()).size - HEADER_BYTES) / frameBytes);
+      while (low < high) {
+        const middle = Math.ceil((low + high) / 2);
+        const at = HEADER_BYTES + (middle - 1) * frameBytes;
+        if (this.#read(at + 8, 8).equals(salt)) low = middle;
+        else high = middle - 1;
+      }
+      return low;
+    } catch (error) {
+      this.#onFailure(error);
+      return 0;
+    }
+  }
+
+  #read(at: number, bytes: number): Buffer {
+    const buffer = Buffer.alloc(bytes);
+    readSync(this.#file(), buffer, 0, bytes, at);
+    return buffer;
+  }
+
+  // SQLite has no locks on the WAL, which a close would end.
+  #file(): number {
+    this.#descriptor ??= openSync(`${this.#path}-wal`, 'r+');
+    return this.#descriptor;
+  }
+
+  #closeFile(): void {
+    const descriptor = this.#descriptor;
+    this.#descriptor = undefined;
+    if (descriptor === undefined) return;
+    try {
+      closeSync(descriptor);
+    } catch {
+      // It was closed.
+    }
+  }
+}
+
+const HEADER_BYTES = 32;
+const FRAME_HEADER_BYTES = 24;
