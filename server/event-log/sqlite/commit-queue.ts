@@ -23,8 +23,8 @@ import type { LogStatements } from './statements.ts';
  * The batches that wait for their commit. Once in a turn of the event loop, one transaction (a {@link CommitGroup}) logs the
  * waiting batches, and one fsync makes them durable.
  *
- * - A transaction that takes longer than a slice goes on in the next turns, and the fsync runs in another thread. Slices are
- *   kept back meanwhile: they would read what is not committed, or not durable.
+ * - A transaction that takes longer than a slice goes on in the next turns. On a slow disk the fsync runs in another thread.
+ *   Slices are kept back meanwhile: they would read what is not committed, or not durable.
  * - While another process holds the write lock, the batches wait, and a timer tries again.
  * - After a failure, the condition `commit` has a problem, and a trial write every second finds out when it has ended.
  * - After an fsync that failed, the transaction is in the WAL, and may be on the disk or not. Its batches are refused, and the
@@ -108,19 +108,11 @@ export class CommitQueue {
 
   #runToEnd(commit: Commits): void {
     // A commit that is resumed here may wait for an fsync in the other thread. This one is a second one, and as good.
-    let step = commit.next(this.#running && this.#syncNow());
-    while (!step.done && step.value !== 'probe') step = commit.next(step.value && this.#syncNow());
+    const { wal } = this.#parts.database;
+    let step = commit.next(this.#running && wal?.syncNow());
+    while (!step.done && step.value !== 'probe') step = commit.next(step.value && wal?.syncNow());
     if (this.#running) this.#parts.database.resumeSlices();
     this.#running = undefined;
-  }
-
-  #syncNow(): unknown {
-    try {
-      this.#parts.database.wal?.syncNow();
-      return undefined;
-    } catch (error) {
-      return error;
-    }
   }
 
   #schedule(): void {
@@ -154,7 +146,8 @@ export class CommitQueue {
     const begun = performance.now();
     for (let step = commit.next(result); !step.done; step = commit.next()) {
       if (step.value === undefined && performance.now() - begun < SLICE_MS) continue;
-      if (!this.#running) this.#parts.database.pauseSlices();
+      // While the log refuses everything, slices run, and are refused.
+      if (!this.#running && !this.#parts.database.refusal) this.#parts.database.pauseSlices();
       this.#running = commit;
       this.#wait(step.value);
       return;
@@ -226,7 +219,7 @@ export class CommitQueue {
     }
     const { records } = group;
     if (wal && records.length > 0) {
-      const problem = yield 'sync';
+      const problem = wal.isFast ? wal.syncNow() : yield 'sync';
       if (problem !== undefined) yield* this.#moveToFile(members, problem);
       wal.written(records.length);
     }
@@ -255,7 +248,7 @@ export class CommitQueue {
     database.resumeSlices();
     this.#fails(problem);
     do yield 'probe';
-    while (!database.emptyWal() || this.#syncNow() !== undefined);
+    while (!database.emptyWal() || database.wal?.syncNow() !== undefined);
     database.refusal = undefined;
     database.pauseSlices();
   }
