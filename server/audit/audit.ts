@@ -60,6 +60,8 @@ export class Audit {
   readonly #timer: NodeJS.Timeout;
   /** Head of the log at the last checkpoint. That checkpoint may still be in progress. */
   #takenAt = -1;
+  /** The last checkpoint that was due. */
+  #taking: Promise<unknown> = Promise.resolve();
   /** The last write to the file. Each write waits for the one before it, so that the lines are in order. */
   #writing: Promise<void> = Promise.resolve();
   #verification: Verification | undefined;
@@ -168,14 +170,12 @@ export class Audit {
     await this.#lease.release();
   }
 
-  /** Takes a checkpoint if events were logged since the last one. Publishers do not wait for it. */
-  async #takeIfMoved(): Promise<void> {
-    if (this.#log.head === this.#takenAt) return;
-    try {
-      await this.#take();
-    } catch (error) {
-      this.#logger.error({ err: error }, 'cannot take a checkpoint');
+  /** Takes a checkpoint if events were logged since the last one, which may be in progress. Publishers do not wait for it. */
+  #takeIfMoved(): Promise<unknown> {
+    if (this.#log.head !== this.#takenAt) {
+      this.#taking = this.#take().catch((error) => this.#logger.error({ err: error }, 'cannot take a checkpoint'));
     }
+    return this.#taking;
   }
 
   async #take(): Promise<Checkpoint> {

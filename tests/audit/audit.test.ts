@@ -147,6 +147,10 @@ test('[V5] a checkpoint is signed after a time and after a number of events, and
   expect(taken).toEqual([12, 21]);
   await audit.close();
   expect(taken).toEqual([12, 21, 22]);
+  await publish(10);
+  // One is in progress.
+  await audit.close();
+  expect(taken).toEqual([12, 21, 22, 32]);
 });
 
 test('[V2] [V8] audit.verify finds changes that another process makes while the server runs', async () => {

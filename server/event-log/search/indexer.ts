@@ -73,7 +73,7 @@ export type IndexerParts = {
   blocks: BlockStore;
   slice: <T>(work: (until: number) => T) => Promise<T>;
   /** As `slice`, for work that writes. */
-  write: <T>(work: () => T) => Promise<T>;
+  write: <T>(work: (until: number) => T) => Promise<T>;
   head: () => number;
 };
 
@@ -218,10 +218,10 @@ export class SearchIndexer implements SearchIndex {
     this.#isReading = true;
     let waitMs = PAUSE_MS;
     try {
-      await this.#slice((until) => this.#read(until));
+      await this.#write((until) => this.#read(until));
       if (this.#renewal) await this.#renew(this.#renewal);
     } catch {
-      // `slice` has already reported the error. Indexing is tried again after `RETRY_MS`.
+      // `write` has already reported the error. Indexing is tried again after `RETRY_MS`.
       waitMs = RETRY_MS;
     }
     this.#isReading = false;

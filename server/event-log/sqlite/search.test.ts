@@ -59,7 +59,7 @@ function indexOf(db: DatabaseSyncInstance): SearchIndexer {
     blocks: new SqliteBlocks(db),
     head: () => head,
     slice: async (work) => work(Number.POSITIVE_INFINITY),
-    write: async (work) => work(),
+    write: async (work) => work(Number.POSITIVE_INFINITY),
   });
   onTestFinished(() => index.close());
   return index;
@@ -229,7 +229,7 @@ test.each(['are read', 'are in memory'])(
       head: () => 3_000,
       write: async (work) => {
         change();
-        return work();
+        return work(Number.POSITIVE_INFINITY);
       },
       slice: async (work) => {
         // A slice without time reads one event. After ten of them, some events of the block have been read.
