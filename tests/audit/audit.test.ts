@@ -145,12 +145,10 @@ test('[V5] a checkpoint is signed after a time and after a number of events, and
   await publish(1);
   vi.advanceTimersByTime(9 * 60_000);
   expect(taken).toEqual([12, 21]);
-  await audit.close();
-  expect(taken).toEqual([12, 21, 22]);
-  await publish(10);
+  await publish(9);
   // One is in progress.
   await audit.close();
-  expect(taken).toEqual([12, 21, 22, 32]);
+  expect(taken).toEqual([12, 21, 31]);
 });
 
 test('[V2] [V8] audit.verify finds changes that another process makes while the server runs', async () => {
