@@ -100,13 +100,18 @@ export function drained(response: ServerResponse): Promise<void> {
  * Then discards further data, as {@link discardRest} does, and destroys the socket if the client has not closed it.
  */
 export function refuseSocket(socket: Duplex, status: string): void {
-  // At an upgrade, Node removes its own error listener. Without one, an error would end the process.
-  socket.on('error', () => socket.destroy());
+  // At an upgrade, Node removes its own error listener. Without one, an error would end the process. Only one is added, because a
+  // client that keeps sending is refused many times.
+  socket.off('error', destroyThis).on('error', destroyThis);
   if (!socket.writable) return; // Refused before, but the client keeps sending.
   const timeout = setTimeout(() => socket.destroy(), DISCARD_MS);
   socket.once('close', () => clearTimeout(timeout));
   socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
   socket.resume();
+}
+
+function destroyThis(this: Duplex): void {
+  this.destroy();
 }
 
 export const bearerOf = (request: IncomingMessage): string | undefined =>
