@@ -5,7 +5,6 @@ import type { WritableTables } from '../commit/commit-group.ts';
 import { CachedRun, type Rows, type RunRow } from '../commit/run-cache.ts';
 import type { Changes } from '../commit/run-rows.ts';
 import type { DatabaseSyncInstance } from './driver.ts';
-import { HeaderText } from './header-text.ts';
 
 /** Statements on the rows of runs, prepared once for a connection. */
 export function prepareRowStatements(db: DatabaseSyncInstance) {
@@ -57,7 +56,6 @@ export class SqliteRun extends CachedRun implements WritableTables {
   readonly #statements: RowStatements;
   /** The run as the open transaction has written it. */
   #next: RunRow | undefined;
-  readonly #headerText = new HeaderText();
 
   constructor(statements: RowStatements, projectId: string, runId: string, row?: RunRow) {
     super(projectId, runId, row);
@@ -134,7 +132,7 @@ export class SqliteRun extends CachedRun implements WritableTables {
   #writeHeader(header: RunHeader): number {
     const { status, createdAt, lastSeq } = header;
     const { insertRun, updateRun, moveRunOn } = this.#statements;
-    const state = this.#headerText.of(header);
+    const state = JSON.stringify(header);
     const { row } = this;
     let rowId = row?.rowId;
     if (!row || rowId === undefined) {
