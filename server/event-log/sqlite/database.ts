@@ -61,7 +61,7 @@ export class SqliteDatabase {
     this.path = path;
     this.#onFailure = onFailure;
     this.files = path === ':memory:' ? undefined : new DatabaseFiles(path);
-    this.wal = this.files && new Wal(path, onFailure, driver);
+    this.wal = this.files && new Wal(this.files.path, onFailure, driver);
     let db: DatabaseSyncInstance | undefined;
     try {
       db = openSqlite(path, { timeout: BUSY_START_MS }, driver);

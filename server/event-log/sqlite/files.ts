@@ -28,7 +28,7 @@ export type FileSizes = { databaseBytes: number; walBytes: number };
 
 export class DatabaseFiles {
   /** Path of the database file, without symbolic links. */
-  readonly #path: string;
+  readonly path: string;
   #lock: DatabaseSyncInstance;
   #lockFile: Stats;
   #opened: { path: string; stats: Stats }[] = [];
@@ -41,16 +41,16 @@ export class DatabaseFiles {
   constructor(path: string) {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     touch(path);
-    this.#path = realpathSync(path);
-    if (statSync(this.#path).nlink > 1) throw new RunwireError('UNAVAILABLE', LINKED);
-    this.#lock = takeLock(`${this.#path}-lock`);
-    this.#lockFile = statSync(`${this.#path}-lock`);
+    this.path = realpathSync(path);
+    if (statSync(this.path).nlink > 1) throw new RunwireError('UNAVAILABLE', LINKED);
+    this.#lock = takeLock(`${this.path}-lock`);
+    this.#lockFile = statSync(`${this.path}-lock`);
   }
 
   /** Called when SQLite has opened the files: the owner alone may access them, also those of a restored backup. */
   opened(): void {
     for (const suffix of ['', '-wal', '-shm']) {
-      const path = `${this.#path}${suffix}`;
+      const path = `${this.path}${suffix}`;
       const stats = statOf(path);
       if (!stats) continue;
       if ((stats.mode & 0o077) !== 0) makePrivate(path);
@@ -71,8 +71,8 @@ export class DatabaseFiles {
     this.#look = () => {
       this.#checkLock();
       const problem = this.#problem();
-      health.report('database_file', problem && { message: problem.message, path: this.#path, err: problem.cause });
-      const sizeOf = (suffix: string) => statOf(`${this.#path}${suffix}`)?.size ?? 0;
+      health.report('database_file', problem && { message: problem.message, path: this.path, err: problem.cause });
+      const sizeOf = (suffix: string) => statOf(`${this.path}${suffix}`)?.size ?? 0;
       onSizes({ databaseBytes: sizeOf(''), walBytes: sizeOf('-wal') });
     };
     this.#timer = setInterval(() => this.#look(), CHECK_MS).unref();
@@ -94,7 +94,7 @@ export class DatabaseFiles {
 
   /** Takes the lock again if its file was removed: without it, a second server could start. */
   #checkLock(): void {
-    const path = `${this.#path}-lock`;
+    const path = `${this.path}-lock`;
     try {
       if (statOf(path)?.ino === this.#lockFile.ino) {
         this.#taken = undefined;

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, open, openSync, readdirSync, readlinkSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, open, openSync, readdirSync, readlinkSync, statSync, symlinkSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
 import { temporaryFolder } from '../../../tests/support/harness.ts';
@@ -15,8 +15,7 @@ function newFolder(): string {
   return folder.path;
 }
 
-async function openLog() {
-  const path = join(newFolder(), 'log.db');
+async function openLog(path = join(newFolder(), 'log.db')) {
   const problems: (Problem | undefined)[] = [];
   const health = {
     report: (condition: string, problem: Problem | undefined) => {
@@ -109,6 +108,21 @@ test.each([true, false])(
     expect(await append(log, draft('run.started', { eventId: 'd' }))).toMatchObject([{ seq: 3 }]);
   },
 );
+
+test('[L73] the WAL is found beside the database file, by a symbolic link too, and after a change of the working directory', async () => {
+  const linked = await openLog();
+  await linked.log.close();
+  const link = join(newFolder(), 'link.db');
+  symlinkSync(linked.path, link);
+  const { log } = await openLog(link);
+  expect(await append(log, draft('run.started'))).toMatchObject([{ seq: 1 }]);
+
+  const folder = process.cwd();
+  const { log: other } = await openLog(relative(folder, join(newFolder(), 'log.db')));
+  process.chdir('/');
+  onTestFinished(() => process.chdir(folder));
+  expect(await append(other, draft('run.started'))).toMatchObject([{ seq: 1 }]);
+});
 
 /** The descriptor that was opened last on a file. */
 function descriptorOf(path: string): number {

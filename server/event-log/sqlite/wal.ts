@@ -69,7 +69,7 @@ export class Wal {
   #waiting: Promise<void> | undefined;
   #resume: () => void = () => undefined;
 
-  /** `path`: of the database file. */
+  /** `path`: of the database file, without symbolic links: SQLite puts the WAL beside it. */
   constructor(path: string, onFailure: (error: unknown) => void, driver = sqliteDriver()) {
     this.#path = path;
     this.#driver = driver;
