@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import fc from 'fast-check';
 import { foldEvent, type RunEvent, type RunEventType, runwireEvents } from '../../../shared/events.ts';
-import type { RunView } from '../../../shared/run.ts';
+import type { RunHeader, RunView } from '../../../shared/run.ts';
 import { RunMemory } from '../../../shared/run-memory.ts';
 import { mergeRunPages } from '../../../shared/run-pages.ts';
 import { holdsAll, parseText } from '../../../shared/search-text.ts';
@@ -11,7 +11,7 @@ import type { Decider } from '../contract/decider.ts';
 import type { Integrity } from '../contract/integrity.ts';
 import type { ReadyDraft, StoredEvent } from '../contract/log.ts';
 import type { Revocation } from '../contract/revocations.ts';
-import type { ViewPage } from '../contract/runs.ts';
+import type { ChangeQuery, ViewPage } from '../contract/runs.ts';
 import type { SearchQuery } from '../contract/search.ts';
 import type { EventLog } from '../contract/store.ts';
 
@@ -203,6 +203,22 @@ export async function readAll(
     all.push(...page.records);
     if (page.isExhausted) return all;
     position = page.scannedTo;
+  }
+}
+
+/** Reads all pages of changed runs: a page ends at the end of its slice. */
+export async function changedAll(
+  log: EventLog,
+  query: Partial<ChangeQuery> = {},
+): Promise<{ runs: RunHeader[]; hashPrefixes: (string | undefined)[]; scannedTo: number }> {
+  const runs: RunHeader[] = [];
+  const hashPrefixes: (string | undefined)[] = [];
+  for (let after = query.after ?? 0; ; ) {
+    const page = await log.runs.changedSince({ projects: 'all', limit: 9, ...query, after });
+    runs.push(...page.runs);
+    hashPrefixes.push(...page.hashPrefixes);
+    if (page.scannedTo >= log.head) return { runs, hashPrefixes, scannedTo: page.scannedTo };
+    after = page.scannedTo;
   }
 }
 

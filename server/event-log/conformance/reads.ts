@@ -4,6 +4,7 @@ import type { Scope, StoredEvent } from '../contract/log.ts';
 import {
   append,
   arbitraryDraft,
+  changedAll,
   created,
   draft,
   eraseAt,
@@ -194,13 +195,8 @@ export function describeReads(openLog: OpenLog): void {
       expect(await prefixesIn({ kind: 'project', projectId: 'p' })).toEqual(expected(1, 2, 3, 4));
       expect(await prefixesIn({ kind: 'run', projectId: 'p', runId: 's' })).toEqual(expected(2, 4));
       expect(await prefixesIn({ kind: 'user', userId: 'ann' })).toEqual(expected(1, 2, 5));
-      const changed: unknown[] = [];
-      // A page ends at the end of its slice.
-      for (let after = 0; after < 5; ) {
-        const page = await log.runs.changedSince({ projects: 'all', after, limit: 10 });
-        changed.push(...page.runs.map(({ lastSeq }, index) => [lastSeq, page.hashPrefixes[index]]));
-        after = page.scannedTo;
-      }
+      const { runs, hashPrefixes } = await changedAll(log);
+      const changed = runs.map(({ lastSeq }, index) => [lastSeq, hashPrefixes[index]]);
       expect(changed).toEqual(expected(3, 4, 5));
       expect(await log.hashPrefixesAt([5, 0, 1, 6])).toEqual([committed[4], genesis, committed[0], undefined]);
     };

@@ -9,6 +9,7 @@ import type { RunQuery } from '../contract/runs.ts';
 import {
   append,
   arbitraryDraft,
+  changedAll,
   created,
   decider,
   draft,
@@ -313,8 +314,7 @@ export function describeRuns(openLog: OpenLog): void {
     expect(await listed({ projects: [] })).toEqual([]);
     for (const runId of ['unknown', '\u0000']) expect(await listed({ runId })).toEqual([]);
 
-    const changed = async (from: number, runId = 'r') =>
-      log.runs.changedSince({ projects: ['p', 'q'], runId, after: from, limit: 9 });
+    const changed = async (from: number, runId = 'r') => changedAll(log, { projects: ['p', 'q'], runId, after: from });
     expect(ids(await changed(0))).toEqual(['p/r', 'q/r']);
     expect(ids(await changed(9))).toEqual(['q/r']);
     expect(await changed(log.head)).toMatchObject({ runs: [], scannedTo: log.head });
