@@ -20,10 +20,10 @@ export function requestsOf(json: string, transformer: Transformer): TRPCClientOu
   });
 }
 
-/** Returns the id of a message that begins with it, as tRPC's client writes messages. Otherwise null. */
+/** Returns the id of a message that begins with it, as tRPC's client writes messages. Otherwise null. Never throws. */
 export function idAtStart(json: string): string | number | null {
-  const [, id] = /^\s*\{\s*"id"\s*:\s*(\d{1,15}|"[^"\\]{0,200}")\s*,/.exec(json.slice(0, 300)) ?? [];
-  return id === undefined ? null : JSON.parse(id);
+  const [, digits, text] = /^\s*\{\s*"id"\s*:\s*(?:(\d{1,15})|"([^"\\]{0,200})")\s*,/.exec(json.slice(0, 300)) ?? [];
+  return text ?? (digits === undefined ? null : Number(digits));
 }
 
 /** Returns the number of commas and opening brackets outside of strings: about the number of values. */
