@@ -26,6 +26,7 @@ const calls: { [call: string]: [path: string, (value: never) => unknown] } = {
   'can(…, action)': ['principal', (value) => can(value, 'read')],
   'can(principal, action, …)': ['resource', (value) => can(everyone, 'read', value)],
   'signToken(…, claims)': ['options', (value) => signToken(value, { sub: 'ada', projects: ['*'], roles: [] })],
+  'signToken(options, …)': ['claims', (value) => signToken({ secret }, value)],
   'createConnection(…)': ['options', (value) => createConnection(value)],
   'createRunwireClient(…)': ['options', (value) => createRunwireClient(value)],
   'fetchRun(…, options)': ['client', (value) => fetchRun(value, { runId: 'r1' })],
@@ -55,7 +56,7 @@ const optional = new Set([
 ]);
 
 test.for(Object.entries(calls))(
-  '[K40] an argument that is no object is refused by its name, and its value is in no error: %s',
+  '[K40] an argument of the wrong kind is refused by its name, and its value is in no error: %s',
   async ([call, [path, refusedBy]]) => {
     for (const value of [null, 7, true, Symbol('jane.doe'), 'jane.doe', ...(optional.has(call) ? [] : [undefined])]) {
       if (path === 'url' && typeof value === 'string') continue;

@@ -102,6 +102,8 @@ describe('tokens', () => {
 
   test('[A1] a secret shorter than the hash is refused when the server starts', () => {
     expect(() => hs256({ secret: 'short' })).toThrow('at least 32 bytes');
+    expect(() => hs256({ secret: undefined as never })).toThrow('at least 32 bytes');
+    expect(() => hs256({ secret: 7 as never })).toThrow('at least 32 bytes');
   });
 });
 

@@ -145,7 +145,7 @@ const signedSchema = z
  */
 export async function signToken(options: TokenOptions, claims: Claims): Promise<string> {
   const { secret, issuer, audience } = objectOf(options, 'options');
-  const issue = signedSchema.safeParse(claims).error?.issues[0];
+  const issue = signedSchema.safeParse(objectOf(claims, 'claims')).error?.issues[0];
   if (issue) {
     const { path, message } = describeIssue(issue);
     throw new RunwireError('INVALID_INPUT', `${path || 'the claims'}: ${message}`, path ? { path } : {});
@@ -168,7 +168,8 @@ export async function signToken(options: TokenOptions, claims: Claims): Promise<
 
 /** Encodes a secret. RFC 7518 requires a key at least as long as the hash (32 bytes). */
 function secretKey(secret: string): KeyObject {
-  const bytes = Buffer.from(secret);
+  // A variable that is not set gives undefined.
+  const bytes = Buffer.from(typeof secret === 'string' ? secret : '');
   if (bytes.length < 32) throw new RunwireError('INVALID_INPUT', 'AUTH_SECRET must have at least 32 bytes');
   return createSecretKey(bytes);
 }
