@@ -332,7 +332,7 @@ export type ProceduresOf<R extends Registry> = {
   };
 };
 
-/** An error as tRPC sends it. `runwireCode` is the code of the error table (`errorCodes`). */
+/** An error as tRPC sends it. `runwireCode` is the code of the error table (`errorTable`). */
 export type ApiError = {
   code: TRPC_ERROR_CODE_NUMBER;
   message: string;

@@ -102,7 +102,7 @@ export function createApi({ log, access, credentials, onRejected, health }: ApiO
       throw toTRPCError(new RunwireError('RATE_LIMITED', 'too many messages'));
     }
     const isCounted = type !== 'subscription' && (ctx.connection ?? ctx.via) !== undefined;
-    // The handler of WebSockets aborts the signals of subscriptions alone.
+    // A WebSocket has one signal for all its calls. Its subscriptions have none: they end by `return`.
     const signal = type === 'subscription' ? call.signal : (ctx.signal ?? call.signal);
     const recordInput = (caller: Context, outcome: 'ok' | ErrorCode) =>
       void getRawInput().then(

@@ -273,7 +273,7 @@ type Checked = { draft: ReadyDraft; index: number; stagesFrom: number; isNewId: 
 type Now = { ms: number; timestamp: string; idTime: string };
 
 /**
- * Returns the number of drafts and of the rows that they make besides their events. Throws `INVALID_INPUT` for no drafts, and
+ * Returns the number of drafts and of the rows that they make besides their events. Throws `INVALID_INPUT` for no array and no drafts, and
  * `TOO_LARGE` for more drafts or rows than a request may have.
  */
 export function requireDraftCount(drafts: readonly unknown[]): number {

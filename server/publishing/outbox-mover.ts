@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { errorCodes, RunwireError } from '../../shared/errors.ts';
+import { RunwireError } from '../../shared/errors.ts';
 import type { Lease, Nodes } from '../event-log/contract/nodes.ts';
 import type { Outbox, OutboxDraft, OutboxRefusal } from '../event-log/contract/outbox.ts';
 import type { Health } from '../health.ts';
@@ -153,7 +153,7 @@ export class OutboxMover {
             : new RunwireError('INTERNAL', 'an internal error', { cause: thrown });
         const { code, message, path = '', issues = [] } = error;
         const [first] = group;
-        if (code !== 'INTERNAL' && errorCodes[code].retryable) throw error;
+        if (code !== 'INTERNAL' && error.isRetryable) throw error;
         if (issues.length > 0) {
           // The first issue of each draft. Of many, the rest is found by the next attempt.
           const found = new Map([...issues].reverse().map((issue) => [issue.index, issue]));
