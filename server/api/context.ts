@@ -14,11 +14,6 @@ export type Context = {
 
 /** The part of a WebSocket connection that procedures use. */
 export interface CallerConnection extends Transport {
-  /**
-   * Counts a message, or one more call in a batch, against the rate limit. Returns false over the limit: the connection
-   * then closes, and the call must not run.
-   */
-  countMessage(): boolean;
   /** Closes the connection if its token has expired or was revoked. Returns whether the token is valid. */
   closeIfTokenInvalid(): boolean;
   /** Replaces the principal of the connection and of its subscriptions. */

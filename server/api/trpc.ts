@@ -13,8 +13,7 @@ import type { Context } from './context.ts';
 /**
  * Sets up tRPC: the error format, and the base procedure that all procedures extend. Each call passes these steps:
  *
- * 1. The rate limit of the connection is checked. A query or mutation waits for its turn among those of its user, and until
- *    its socket has drained.
+ * 1. A query or mutation waits for its turn among those of its user, and until its socket has drained.
  * 2. The token is checked, and that the server reaches its log. The procedure runs, and a query again if an event was erased
  *    meanwhile.
  * 3. The outcome of the call is written to the access log. An error is converted to one of the error table.
@@ -96,11 +95,7 @@ export function createApi({ log, access, credentials, onRejected, health }: ApiO
     return () => void setImmediate(endWhenRead);
   };
 
-  const procedure = t.procedure.use(async ({ next, path, ctx, type, meta, getRawInput, batchIndex, ...call }) => {
-    // The connection has counted the message with its first call. The other calls of a batch are counted here.
-    if (batchIndex > 0 && ctx.connection?.countMessage() === false) {
-      throw toTRPCError(new RunwireError('RATE_LIMITED', 'too many messages'));
-    }
+  const procedure = t.procedure.use(async ({ next, path, ctx, type, meta, getRawInput, ...call }) => {
     const isCounted = type !== 'subscription' && (ctx.connection ?? ctx.via) !== undefined;
     // A WebSocket has one signal for all its calls. Its subscriptions have none: they end by `return`.
     const signal = type === 'subscription' ? call.signal : (ctx.signal ?? call.signal);

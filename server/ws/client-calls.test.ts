@@ -57,7 +57,8 @@ const router = t.router({
 type Serve = (socket: WebSocket) => void;
 const byRunwire: Serve = (socket) => {
   const line = { send: (text: string) => socket.send(text), isOpen: true };
-  const calls = new ClientCalls(line, {} as Connection, { router, onError: () => undefined });
+  const connection = { countMessage: () => true } as Connection;
+  const calls = new ClientCalls(line, connection, { router, onError: () => undefined });
   socket.on('message', (data: Buffer, isBinary) => calls.onMessage(data, isBinary));
 };
 
@@ -155,4 +156,23 @@ const exchanges: [string, [unknown, number][]][] = [
 
 test.each(exchanges)('[D16] a client is sent the messages that tRPC itself sends: %s', async (_name, messages) => {
   expect(await answersOf(byRunwire, messages)).toEqual(await answersOf('tRPC', messages));
+});
+
+test('[W50] 50 requests of a message begin in a turn of the event loop, and none after the one that is over the rate', () => {
+  const sent: string[] = [];
+  let left = 119;
+  const connection = { countMessage: () => left-- > 0 } as Connection;
+  const line = { send: (text: string) => void sent.push(text), isOpen: true };
+  const calls = new ClientCalls(line, connection, { router, onError: () => undefined });
+  // Each is refused at once, and the first one is counted by the connection.
+  const message = Buffer.from(
+    JSON.stringify(Array.from({ length: 200 }, () => ({ ...call('query', 'echo'), id: null }))),
+  );
+  let rest = calls.onMessage(message, false);
+  const counts = [sent.length];
+  while (rest) {
+    rest = rest();
+    counts.push(sent.length);
+  }
+  expect(counts).toEqual([50, 100, 120]);
 });

@@ -14,7 +14,7 @@ import type { Principal } from '../auth/principal.ts';
 import { type DirectRequest, DirectSubscription } from '../delivery/direct.ts';
 import type { Connection } from './connection.ts';
 import { idAtStart, MAX_VALUES, requestsOf, valuesIn } from './requests.ts';
-import type { MessageReceiver } from './socket.ts';
+import type { MessageReceiver, Rest } from './socket.ts';
 
 /**
  * Answers the calls of one client in tRPC's WebSocket protocol. It calls procedures by tRPC's public functions, and sends
@@ -40,6 +40,9 @@ export interface CallsSocket {
 type Call = Exclude<TRPCClientOutgoingMessage, { method: 'subscription.stop' }>;
 type RequestId = { id: TRPCClientOutgoingMessage['id']; jsonrpc?: TRPCClientOutgoingMessage['jsonrpc'] };
 type About = RequestId & { type?: Call['method'] | 'unknown'; path?: string | undefined };
+
+/** Calls of a message that begin in one turn of the event loop: they take a few ms. */
+const CALLS_PER_TURN = 50;
 
 const noSubscriptions: OpenSubscription[] = [];
 const aborted = AbortSignal.abort();
@@ -77,12 +80,13 @@ export class ClientCalls implements MessageReceiver, Context {
     return this.#abort.signal;
   }
 
-  onMessage(data: Buffer, isBinary: boolean): void {
+  onMessage(data: Buffer, isBinary: boolean): Rest | undefined {
     const text = isBinary ? undefined : data.toString();
-    if (text === 'PONG') return;
+    if (text === 'PONG') return undefined;
     if (text === 'PING') this.#socket.send('PONG');
     else if (this.#onToken) this.#readParams(text, this.#onToken);
-    else this.#readRequests(text);
+    else return this.#begin(this.#requestsOf(text), 0);
+    return undefined;
   }
 
   onError(error: Error): void {
@@ -116,42 +120,49 @@ export class ClientCalls implements MessageReceiver, Context {
     onToken(token);
   }
 
-  #readRequests(text: string | undefined): void {
+  #requestsOf(text: string | undefined): TRPCClientOutgoingMessage[] {
     if (text !== undefined && valuesIn(text) > MAX_VALUES) {
       // With the id, because the client waits for its call.
       const error = new RunwireError('TOO_LARGE', `the message has more than ${MAX_VALUES} values`);
       this.#refuse({ id: idAtStart(text) }, new TRPCError({ code: 'PARSE_ERROR', cause: error }));
-      return;
+      return [];
     }
-    let requests: TRPCClientOutgoingMessage[];
     try {
       if (text === undefined) throw new Error('a binary message');
-      requests = requestsOf(text, this.#options.router._def._config.transformer);
+      return requestsOf(text, this.#options.router._def._config.transformer);
     } catch (cause) {
       this.#refuse({ id: null }, new TRPCError({ code: 'PARSE_ERROR', cause }));
-      return;
+      return [];
     }
-    for (let index = 0; index < requests.length; index++) {
+  }
+
+  /** Begins the requests of a message from an index on. Returns the rest for the next turn. */
+  #begin(requests: TRPCClientOutgoingMessage[], first: number): Rest | undefined {
+    const end = first + CALLS_PER_TURN;
+    for (let index = first; index < Math.min(end, requests.length); index++) {
+      // The connection has counted the message with its first request. Over the limit it closes.
+      if (index > 0 && !this.connection.countMessage()) return undefined;
       const request = requests[index] as TRPCClientOutgoingMessage;
       if (request.id === null) {
         this.#refuse({ id: null }, new TRPCError({ code: 'PARSE_ERROR', message: '`id` is required' }));
       } else if (request.method === 'subscription.stop') this.#stop(request.id);
-      else if (request.method === 'subscription') void this.#subscribe(request, index);
-      else void this.#answer(request, index);
+      else if (request.method === 'subscription') void this.#subscribe(request);
+      else void this.#answer(request);
     }
+    return end < requests.length ? () => this.#begin(requests, end) : undefined;
   }
 
-  async #answer(request: Call, batchIndex: number): Promise<void> {
+  async #answer(request: Call): Promise<void> {
     const { id, jsonrpc, method: type, params } = request;
     try {
-      const data = await this.#procedure(request, batchIndex);
+      const data = await this.#procedure(request);
       this.#respond({ id, jsonrpc, result: { type: 'data', data } });
     } catch (error) {
       this.#refuse({ id, jsonrpc, type, path: params.path }, error);
     }
   }
 
-  async #subscribe(request: Call, batchIndex: number): Promise<void> {
+  async #subscribe(request: Call): Promise<void> {
     const { id, jsonrpc, params } = request;
     const subscription = new OpenSubscription(this, id, jsonrpc, params.path);
     if (this.#find(id)) {
@@ -162,7 +173,7 @@ export class ClientCalls implements MessageReceiver, Context {
     if (this.#subscriptions.length === 0) this.#subscriptions = [subscription];
     else this.#subscriptions.push(subscription);
     try {
-      const items = await this.#procedure(request, batchIndex);
+      const items = await this.#procedure(request);
       if (subscription.isEnded) {
         void (items as AsyncIterator<unknown>).return?.();
         return;
@@ -174,12 +185,13 @@ export class ClientCalls implements MessageReceiver, Context {
     }
   }
 
-  #procedure({ method: type, params }: Call, batchIndex: number): Promise<unknown> {
+  #procedure({ method: type, params }: Call): Promise<unknown> {
     const { path, lastEventId } = params;
     const { router } = this.#options;
     const input = lastEventId === undefined ? params.input : withCursor(params.input, lastEventId);
     const signal = type === 'subscription' ? undefined : this.signal;
-    return callTRPCProcedure({ router, path, getRawInput: async () => input, ctx: this, type, signal, batchIndex });
+    const call = { router, path, getRawInput: async () => input, type, signal, batchIndex: 0 };
+    return callTRPCProcedure({ ...call, ctx: this });
   }
 
   #stop(id: RequestId['id']): void {

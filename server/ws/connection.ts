@@ -193,6 +193,10 @@ export class Connection implements CallerConnection, SocketObserver {
     this.#registry.remove(this);
   }
 
+  /**
+   * Counts a message, or one more request of a batch, against the rate limit. Returns false over the limit: the connection
+   * then closes, and the request must not begin.
+   */
   countMessage(): boolean {
     this.#messages ??= new TokenBucket(this.#limits.messagesPerSecond);
     this.#restsUntil = 0;

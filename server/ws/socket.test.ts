@@ -26,7 +26,10 @@ async function openPair(observer: Partial<SocketObserver> = {}, perMessageDeflat
   socket.hold();
   const received: string[] = [];
   socket.receiver = {
-    onMessage: (data) => received.push(String(data)),
+    onMessage: (data) => {
+      received.push(String(data));
+      return undefined;
+    },
     onError() {},
     onClose() {},
   };
@@ -99,6 +102,7 @@ test('[W19] a client that sends too many messages, or too much after decompressi
     let count = 0;
     let countAtOverflow: number | undefined;
     const observer = {
+      isAuthenticated: false,
       onReceive: () => void count++,
       onOverflow: () => {
         countAtOverflow ??= count;
@@ -108,6 +112,31 @@ test('[W19] a client that sends too many messages, or too much after decompressi
     for (let index = 0; index < (isCompressed ? 5 : 3_000); index++) pair.client.send(message);
     await expect.poll(() => countAtOverflow).toBe(isCompressed ? 3 : 2_049);
   }
+});
+
+test('[W50] what is left of a message is handled in later turns, before the messages that follow', async () => {
+  await using pair = await openPair();
+  const { client, socket, received } = pair;
+  socket.release();
+  let turn = 0;
+  const count = () => {
+    turn++;
+    immediate = setImmediate(count);
+  };
+  let immediate = setImmediate(count);
+  onTestFinished(() => clearImmediate(immediate));
+  const turns: number[] = [];
+  const part = (text: string, parts: number) => {
+    received.push(text);
+    turns.push(turn);
+    return parts > 1 ? () => part(text, parts - 1) : undefined;
+  };
+  socket.receiver = { onMessage: (data) => part(String(data), 3), onError() {}, onClose() {} };
+  for (const text of ['a', 'b', 'c'.repeat(2_000_000)]) client.send(text);
+  await expect.poll(() => received.length).toBe(9);
+  expect(received.map(([first]) => first).join('')).toBe('aaabbbccc');
+  expect(new Set(turns).size).toBe(9);
+  expect(socket.isPaused).toBe(false);
 });
 
 test('[W40] connections with sockets that close at once end in several turns of the event loop, each once', async () => {

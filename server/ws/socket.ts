@@ -8,7 +8,8 @@ import { SocketSink } from './socket-sink.ts';
  * The server's WebSocket class. It adds three features to the class of `ws`:
  *
  * - It reports received and sent messages to one observer, and gives messages to one receiver.
- * - It keeps received messages back while the token is verified, and reads few of them.
+ * - It keeps received messages back while the token is verified, and while the calls of a message begin, and reads few of
+ *   them.
  * - It writes ready WebSocket frames ({@link SocketSink}), and reports when its unsent bytes have drained.
  */
 
@@ -49,7 +50,8 @@ export interface SocketObserver {
 
 /** Gets the messages of a socket. */
 export interface MessageReceiver {
-  onMessage(data: Buffer, isBinary: boolean): void;
+  /** Returns what is left of a message for the next turn of the event loop. Later messages wait for it. */
+  onMessage(data: Buffer, isBinary: boolean): Rest | undefined;
   onError(error: Error): void;
   onClose(): void;
 }
@@ -61,6 +63,8 @@ export interface MessageReceiver {
 const drainBytesOf = (tcp: Socket): number => Math.max(DRAIN_BYTES, tcp.writableHighWaterMark);
 
 type Message = { data: Buffer; isBinary: boolean };
+/** Goes on with a message. Returns what is left of it after one turn of the event loop. */
+export type Rest = () => Rest | undefined;
 
 export class DirectWebSocket extends WebSocket {
   /** Called before the receiver. */
@@ -71,8 +75,8 @@ export class DirectWebSocket extends WebSocket {
   /** Writes ready frames. With compression, `ws` must build them. */
   sink!: SocketSink;
   isCompressed = false;
-  /** Received messages that are kept back; undefined unless {@link hold} was called. */
-  #held: Message[] | undefined;
+  /** Received messages that are kept back; undefined unless {@link hold} was called. The first may be a rest. */
+  #held: (Message | Rest)[] | undefined;
   #heldBytes = 0;
   #stopMeter: (() => void) | undefined;
   /** Bytes of the largest message since the socket was last drained. */
@@ -96,7 +100,8 @@ export class DirectWebSocket extends WebSocket {
   }
 
   /**
-   * Keeps received messages back until {@link release}: before the token is verified, no call has a principal.
+   * Keeps received messages back until {@link release}: before the token is verified, no call has a principal, and before all
+   * calls of a message have begun, a later message could stop one in vain.
    */
   hold(): void {
     this.#held ??= [];
@@ -112,10 +117,10 @@ export class DirectWebSocket extends WebSocket {
       return;
     }
     setImmediate(() => {
-      const message = this.#held?.shift();
-      if (message) {
-        this.#heldBytes -= message.data.length;
-        this.#pass(message);
+      const next = this.#held?.shift();
+      if (next) {
+        if (typeof next !== 'function') this.#heldBytes -= next.data.length;
+        this.#pass(next);
         this.release();
         return;
       }
@@ -147,7 +152,7 @@ export class DirectWebSocket extends WebSocket {
     this.observer?.onReceive(true);
     if (!this.isOpen) return;
     if (this.#held) this.#keep(message);
-    else this.#pass(message);
+    else if (this.#pass(message)) this.release();
   }
 
   /** Thousands of sockets may close at once, and each ends a connection with its subscriptions. */
@@ -163,14 +168,23 @@ export class DirectWebSocket extends WebSocket {
     return true;
   }
 
-  /** What a message causes at once leaves in one write: the start of a subscription and its first messages, for example. */
-  #pass({ data, isBinary }: Message): void {
-    if (!this.isOpen) return;
+  /**
+   * What a message causes at once leaves in one write: the start of a subscription and its first messages, for example. Returns
+   * whether a rest of it is kept back.
+   */
+  #pass(next: Message | Rest): boolean {
+    if (!this.isOpen) return false;
     if (this.observer?.isAuthenticated) {
       this.sink.cork();
       afterPromises(() => this.sink.uncork());
     }
-    this.receiver?.onMessage(data, isBinary);
+    const rest = typeof next === 'function' ? next() : this.receiver?.onMessage(next.data, next.isBinary);
+    // The receiver may have closed the socket.
+    if (!rest || !this.isOpen) return false;
+    this.hold();
+    this.#held?.unshift(rest);
+    this.pause();
+    return true;
   }
 
   override close(code?: number, reason?: string | Buffer): void {
@@ -194,9 +208,11 @@ export class DirectWebSocket extends WebSocket {
   }
 
   #keep(message: Message): void {
-    const held = this.#held as Message[];
+    const held = this.#held as (Message | Rest)[];
     held.push(message);
     this.#heldBytes += message.data.length;
+    // Afterwards, the socket reads nothing more while it keeps messages back.
+    if (this.observer?.isAuthenticated) return;
     if (held.length > MAX_HELD_MESSAGES || this.#heldBytes > MAX_HELD_BYTES) this.observer?.onOverflow();
   }
 

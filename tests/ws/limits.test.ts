@@ -137,6 +137,17 @@ describe('limits of one client', () => {
       },
     );
 
+    test.each<[string, (id: number) => object]>([
+      ['of no procedure', (id) => ({ id, method: 'query', params: { path: 'nowhere' } })],
+      ['to stop nothing', (id) => ({ id, method: 'subscription.stop' })],
+      ['with an id in use', () => ({ id: 'one', method: 'subscription', params: { path: 'onEvent' } })],
+      ['without an id', () => ({ id: null, method: 'query', params: { path: 'auth.me' } })],
+    ])('[W9] requests %s count too', async (_name, request) => {
+      await using server = await startServer({ limits: { messagesPerSecond: rate } });
+      await using beyond = await flood(server.url, 1_000, (ids) => ids.map(request), 1_000);
+      expect(await beyond.closed).toEqual({ code: 4429, reason: 'too many messages' });
+    });
+
     test('[W9] a socket over the rate leaves others undisturbed', async () => {
       await using server = await startServer({ limits: { messagesPerSecond: rate } });
       await using steady = await Wire.open(server.url);
