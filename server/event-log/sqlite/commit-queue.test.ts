@@ -18,6 +18,7 @@ import { readState } from './integrity.ts';
 import { openSqliteLog } from './log.ts';
 import { prepareRowStatements } from './rows.ts';
 import { prepareStatements } from './statements.ts';
+import type { Wal } from './wal.ts';
 
 async function newPath(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'runwire-commits-'));
@@ -199,6 +200,21 @@ test('[L6] [L16] a ROLLBACK that fails leaves no publisher without an answer, an
   await database.write(() => transact(db, 'NORMAL', () => db.exec('DROP TRIGGER fails')));
   expect(await queue.add(started())).toMatchObject([{ seq: 2 }]);
   expect(db.prepare('PRAGMA synchronous').get()).toEqual({ synchronous: 2 });
+});
+
+test('[L74] after an fsync that failed, batches that are committed alone are refused too', async () => {
+  const { queue, database, db, committed } = await openQueue();
+  await queue.add(started());
+  db.exec(`CREATE TEMP TRIGGER fails BEFORE INSERT ON main.events WHEN new.event_id = 'b'
+    BEGIN SELECT RAISE(ABORT, 'this'); END`);
+  vi.spyOn(database.wal as Wal, 'syncNow').mockReturnValue(new Error('the disk failed'));
+  onTestFinished(() => void vi.restoreAllMocks());
+  const batches = ['a', 'b', 'c'].map((eventId) => ({ actor: 'ci', drafts: [draft('run.started', { eventId })] }));
+  const refused = { reason: { message: expect.stringContaining('they may be in the log') } };
+  expect(await Promise.allSettled(batches.map((batch) => queue.add(batch)))).toMatchObject([refused, refused, refused]);
+  vi.restoreAllMocks();
+  await vi.waitFor(() => expect(committed).toEqual([1, 2]), { timeout: 60_000 });
+  expect(await queue.add(batches[2] as never)).toMatchObject([{ seq: 3, isDuplicate: false }]);
 });
 
 test('[L16] a listener that throws disturbs neither the publisher nor other listeners', async () => {

@@ -171,13 +171,14 @@ export class CommitQueue {
     const unfinished = yield* this.#transaction(members);
     if (unfinished?.reason === 'busy') this.#waitForLock(members, unfinished.error);
     if (unfinished?.reason !== 'divide') return;
-    for (const [index, member] of members.entries()) {
-      const again = yield* this.#transaction([member]);
-      if (again) return this.#waitForLock(members.slice(index), again.error);
+    for (let member = members.shift(); member; member = members.shift()) {
+      const again = yield* this.#transaction([member], members);
+      if (again) return this.#waitForLock([member, ...members], again.error);
     }
   }
 
-  *#transaction(members: Waiting[]): Generator<Step, Unfinished | undefined, unknown> {
+  /** `rest`: batches of the same commit that have a transaction of their own later. */
+  *#transaction(members: Waiting[], rest: Waiting[] = []): Generator<Step, Unfinished | undefined, unknown> {
     const { database, state, statements, onCommit } = this.#parts;
     const { db, wal } = database;
     const group = new CommitGroup(this.#group, state.head);
@@ -220,7 +221,7 @@ export class CommitQueue {
     const { records } = group;
     if (wal && records.length > 0) {
       const problem = wal.isFast ? wal.syncNow() : yield 'sync';
-      if (problem !== undefined) yield* this.#moveToFile(members, problem);
+      if (problem !== undefined) yield* this.#moveToFile([...members, ...rest.splice(0)], problem);
       wal.written(records.length);
     }
     group.committed();
