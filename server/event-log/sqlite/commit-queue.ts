@@ -99,7 +99,10 @@ export class CommitQueue {
     });
   }
 
-  /** Commits or refuses all waiting batches. */
+  /**
+   * Commits or refuses all waiting batches. MUST NOT be called while `wal.sync` is in progress: of two calls of fsync, one
+   * returns the error of the disk.
+   */
   close(): void {
     clearTimeout(this.#probe);
     if (this.#running) this.#runToEnd(this.#running);
@@ -107,9 +110,8 @@ export class CommitQueue {
   }
 
   #runToEnd(commit: Commits): void {
-    // A commit that is resumed here may wait for an fsync in the other thread. This one is a second one, and as good.
     const { wal } = this.#parts.database;
-    let step = commit.next(this.#running && wal?.syncNow());
+    let step = commit.next();
     while (!step.done && step.value !== 'probe') step = commit.next(step.value && wal?.syncNow());
     if (this.#running) this.#parts.database.resumeSlices();
     this.#running = undefined;

@@ -139,6 +139,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
       opened.refuseSlices();
       index.close();
       nodes.close();
+      await opened.wal?.synced();
       log.commitAll();
       erasure.close();
       await opened.wal?.close();

@@ -6,6 +6,7 @@ import { foldEvent } from '../../../shared/events.ts';
 import { temporaryFolder } from '../../../tests/support/harness.ts';
 import type { Problem } from '../../health.ts';
 import { append, draft } from '../conformance/kit.ts';
+import { openSqlite } from './driver.ts';
 import { openSqliteLog } from './log.ts';
 import { Wal } from './wal.ts';
 
@@ -80,6 +81,23 @@ test('[L73] a WAL is copied into the database file under constant load, and stay
   expect(await log.integrity.verify()).toMatchObject({ ok: true, to: 30_000 });
 });
 
+test('[L74] a close waits for the fsync in progress, whose error no second fsync returns', async () => {
+  const { log } = await openLog();
+  await append(log, draft('run.started'));
+  vi.spyOn(Wal.prototype, 'isFast', 'get').mockReturnValue(false);
+  onTestFinished(() => void vi.restoreAllMocks());
+  const unblock = await blockThreads();
+  const settled: string[] = [];
+  const appended = append(log, draft('run.started')).then(() => settled.push('append'));
+  await new Promise((resolve) => setImmediate(resolve));
+  const closed = log.close().then(() => settled.push('close'));
+  for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve));
+  const before = [...settled];
+  await unblock();
+  await Promise.all([appended, closed]);
+  expect([before, settled]).toEqual([[], ['append', 'close']]);
+});
+
 test.each([true, false])(
   '[L74] after an fsync that failed (in the event loop: %j) the log refuses everything, until the database file has the events',
   async (isFast) => {
@@ -122,6 +140,42 @@ test('[L73] the WAL is found beside the database file, by a symbolic link too, a
   process.chdir('/');
   onTestFinished(() => process.chdir(folder));
   expect(await append(other, draft('run.started'))).toMatchObject([{ seq: 1 }]);
+});
+
+/** A WAL that is long enough to be copied. */
+function newWal(driver?: string) {
+  const path = join(newFolder(), 'log.db');
+  const db = openSqlite(path);
+  onTestFinished(() => db.close());
+  db.exec('PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (x)');
+  for (let row = 0; row < 20; row++) db.exec('INSERT INTO t VALUES (zeroblob(1000000))');
+  const failures: unknown[] = [];
+  const wal = new Wal(path, (error) => failures.push(error), driver);
+  onTestFinished(() => wal.close());
+  return { wal, failures };
+}
+
+test('[L73] a worker that cannot be started is reported, and writes go on', async () => {
+  // No thread can get a symbol, so the constructor throws, as it does if the process may start no thread.
+  const { wal, failures } = newWal(Symbol('driver') as never);
+  wal.look();
+  expect(failures).toHaveLength(1);
+  expect(wal.wait()).toBeUndefined();
+
+  const late = newWal('no such module');
+  late.wal.look();
+  await vi.waitFor(() => expect(late.failures).toHaveLength(1), { timeout: 60_000 });
+  await vi.waitFor(() => expect(late.wal.isFast).toBe(true), { timeout: 60_000 });
+  expect(late.wal.wait()).toBeUndefined();
+});
+
+test('[L73] a WAL that is closed starts no worker', async () => {
+  const { wal } = newWal();
+  const closed = wal.close();
+  wal.look();
+  await closed;
+  wal.look();
+  expect(wal.isFast).toBe(true);
 });
 
 /** The descriptor that was opened last on a file. */

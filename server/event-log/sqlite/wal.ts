@@ -30,7 +30,9 @@ const LOOK_EVENTS = 200;
 const CHECKPOINTER = `
   const { setPriority } = require('node:os');
   const { parentPort, workerData } = require('node:worker_threads');
-  if (process.platform === 'linux') setPriority(10);
+  try {
+    if (process.platform === 'linux') setPriority(10);
+  } catch {} // A sandbox refuses it.
   const { DatabaseSync } = require(workerData.driver);
   const db = new DatabaseSync(workerData.path);
   const checkpoint = db.prepare('PRAGMA wal_checkpoint(PASSIVE)');
@@ -65,6 +67,7 @@ export class Wal {
   #worker: Worker | undefined;
   #descriptor: number | undefined;
   #syncing: Promise<void> | undefined;
+  #isClosed = false;
   /** Resolves at the end of the present copy; undefined if nobody waits. */
   #waiting: Promise<void> | undefined;
   #resume: () => void = () => undefined;
@@ -121,7 +124,7 @@ export class Wal {
   /** Lets the worker copy, if the WAL is long. */
   look(): void {
     this.#eventsSinceLook = 0;
-    if (this.#state === 'due' || this.#state === 'finishing') return;
+    if (this.#isClosed || this.#state === 'due' || this.#state === 'finishing') return;
     const frames = this.#frames();
     this.#isLate = this.#state === 'copying' && frames >= this.#limit + MAX_FRAMES;
     if (this.#state === 'copying' || frames < this.#limit) return;
@@ -131,17 +134,25 @@ export class Wal {
 
   /** Call before a transaction that writes. Returns a promise to wait for, or undefined if it can begin. */
   wait(): Promise<void> | undefined {
-    if (this.#state === 'idle' || (this.#state === 'copying' && !this.#isLate)) return undefined;
+    if (this.#isClosed || this.#state === 'idle' || (this.#state === 'copying' && !this.#isLate)) return undefined;
+    this.#waiting ??= new Promise((resolve) => (this.#resume = resolve));
+    const waiting = this.#waiting;
     if (this.#state === 'due') {
       this.#state = 'finishing';
       this.#copy();
     }
-    this.#waiting ??= new Promise((resolve) => (this.#resume = resolve));
-    return this.#waiting;
+    return waiting;
+  }
+
+  /** Resolves while no {@link sync} is in progress. */
+  async synced(): Promise<void> {
+    while (this.#syncing) await this.#syncing;
   }
 
   /** Ends the worker and its connection. */
   async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#resume();
     const worker = this.#worker;
     this.#worker = undefined;
     if (worker) {
@@ -149,16 +160,19 @@ export class Wal {
       worker.postMessage(false);
       worker.ref();
       await ended;
-      this.#state = 'idle';
-      this.#resume();
     }
-    await this.#syncing;
+    await this.synced();
     this.#closeFile();
   }
 
   #copy(): void {
-    this.#worker ??= this.#start();
-    this.#worker.postMessage(true);
+    try {
+      this.#worker ??= this.#start();
+      this.#worker.postMessage(true);
+    } catch (error) {
+      this.#onFailure(error); // The process has reached its limit of threads, for example.
+      this.#copied(-1);
+    }
   }
 
   #start(): Worker {
@@ -172,9 +186,10 @@ export class Wal {
     worker.on('message', (copied: number) => {
       if (this.#worker === worker) this.#copied(copied);
     });
-    worker.on('error', (error) => {
+    worker.on('error', this.#onFailure);
+    worker.on('exit', () => {
+      if (this.#worker !== worker) return;
       this.#worker = undefined;
-      this.#onFailure(error);
       this.#copied(-1);
     });
     return worker;
