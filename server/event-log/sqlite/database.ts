@@ -109,7 +109,9 @@ export class SqliteDatabase {
         const mayWait = performance.now() < giveUpAt;
         return this.#attempt((until) => {
           try {
-            return { value: work(until) };
+            const value = work(until);
+            this.wal?.look();
+            return { value };
           } catch (error) {
             if (mayWait && isBusy(error)) return { wait: setTimeout(BUSY_RETRY_MS) };
             throw error;

@@ -6,6 +6,7 @@ import { foldEvent } from '../../../shared/events.ts';
 import { temporaryFolder } from '../../../tests/support/harness.ts';
 import type { Problem } from '../../health.ts';
 import { append, draft } from '../conformance/kit.ts';
+import { SqliteDatabase, transact } from './database.ts';
 import { openSqlite } from './driver.ts';
 import { openSqliteLog } from './log.ts';
 import { Wal } from './wal.ts';
@@ -96,6 +97,22 @@ test('[L74] a close waits for the fsync in progress, whose error no second fsync
   await unblock();
   await Promise.all([appended, closed]);
   expect([before, settled]).toEqual([[], ['append', 'close']]);
+});
+
+test('[L73] the WAL stays short while writes add no events', async () => {
+  const path = join(newFolder(), 'log.db');
+  const database = new SqliteDatabase(path, () => undefined);
+  onTestFinished(async () => {
+    await database.wal?.close();
+    database.close();
+  });
+  database.db.exec('CREATE TABLE filler (x)');
+  for (let row = 0; row < 100; row++) {
+    await database.write(() =>
+      transact(database.db, 'NORMAL', () => database.db.exec('INSERT INTO filler VALUES (zeroblob(1000000))')),
+    );
+  }
+  expect(statSync(`${path}-wal`).size).toBeLessThan(48 * 1024 * 1024);
 });
 
 test.each([true, false])(
