@@ -75,6 +75,13 @@ export class SqliteDatabase {
       migrate(db, keysOf);
       db.exec(PRAGMAS);
       if (this.files) requireWal(db);
+      // A server that was killed before its fsync has left events in the WAL, and a power cut may still take them. A
+      // checkpoint does an fsync of the WAL, then copies it.
+      try {
+        db.exec('PRAGMA wal_checkpoint(PASSIVE)');
+      } catch (error) {
+        onFailure(error); // On a full disk the log can still be read.
+      }
       this.db = db;
       this.keys = keysOf();
       this.epoch = readMeta(db, 'epoch', 8);

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, open, openSync, readdirSync, readlinkSync, statSync, symlinkSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { closeSync, copyFileSync, open, openSync, readdirSync, readlinkSync, statSync, symlinkSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
 import { temporaryFolder } from '../../../tests/support/harness.ts';
@@ -157,6 +157,19 @@ test('[L73] the WAL is found beside the database file, by a symbolic link too, a
   process.chdir('/');
   onTestFinished(() => process.chdir(folder));
   expect(await append(other, draft('run.started'))).toMatchObject([{ seq: 1 }]);
+});
+
+test('[L75] events in the WAL of a server that was killed are in the database file before the log answers', async () => {
+  const { log, path } = await openLog();
+  await append(log, draft('run.started', { eventId: 'a' }));
+  const [killed, alone] = [join(newFolder(), 'log.db'), join(newFolder(), 'log.db')];
+  for (const suffix of ['', '-wal']) copyFileSync(path + suffix, killed + suffix);
+  copyFileSync(join(dirname(path), 'audit.key'), join(dirname(killed), 'audit.key'));
+  await openLog(killed);
+  copyFileSync(killed, alone);
+  copyFileSync(join(dirname(path), 'audit.key'), join(dirname(alone), 'audit.key'));
+  const { read } = await openLog(alone);
+  expect((await read()).records).toMatchObject([{ seq: 1 }]);
 });
 
 /** A WAL that is long enough to be copied. */
