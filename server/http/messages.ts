@@ -110,7 +110,8 @@ export function refuseSocket(socket: Duplex, status: string): void {
   socket.resume();
 }
 
-function destroyThis(this: Duplex): void {
+/** A listener for the errors of a socket. */
+export function destroyThis(this: Duplex): void {
   this.destroy();
 }
 

@@ -1,5 +1,4 @@
 import type { IncomingMessage } from 'node:http';
-import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import { WebSocketServer } from 'ws';
 import { type ErrorCode, RunwireError } from '../../shared/errors.ts';
@@ -12,7 +11,7 @@ import type { Principal } from '../auth/principal.ts';
 import { toRunwireError } from '../errors.ts';
 import type { Health } from '../health.ts';
 import type { Upgrade } from '../http/http-server.ts';
-import { cookieOf, refuseSocket } from '../http/messages.ts';
+import { cookieOf, destroyThis, refuseSocket } from '../http/messages.ts';
 import { isOrigin, type Origins } from '../http/origins.ts';
 import type { TrustedProxies } from '../http/trusted-proxies.ts';
 import type { Limits } from '../limits.ts';
@@ -173,8 +172,4 @@ function originCheck(origins: Origins, recordRefusal: RecordRefusal, logger: Log
     }
     return false;
   };
-}
-
-function destroyThis(this: Duplex): void {
-  this.destroy();
 }

@@ -49,7 +49,7 @@ async function blockThreads(): Promise<() => Promise<void>> {
   };
 }
 
-test('[L73] while a commit waits for a slow disk the event loop turns, and nobody gets its events', async () => {
+test('[L73] while a commit waits for a slow disk the event loop turns, and its events reach no listener and no reader', async () => {
   const { log, delivered, read } = await openLog();
   await append(log, draft('run.started'));
   vi.spyOn(Wal.prototype, 'isFast', 'get').mockReturnValue(false);
