@@ -342,6 +342,18 @@ test('[D60] readers that resume at a position of another reader read nothing for
   expect(lines[3]?.items()[0]).toMatchObject({ type: 'stream.gap', reason: 'epoch_changed' });
 });
 
+test('[D60] readers that resume at one position together compare it once', async () => {
+  const { log, append, subscribe, waiting } = await setUp();
+  await append(created('r1'), progress('r1', 1), progress('r1', 2));
+  const cursor = await cursorAt(log, 2);
+  const looks = vi.spyOn(log, 'hashPrefixesAt');
+  const lines = upwards(1, 4).map(() => new Line());
+  for (const line of lines) subscribe(line, { lastEventId: cursor });
+  await waiting(4);
+  expect(looks.mock.calls).toEqual([[[2]]]);
+  expect(lines.map((line) => line.seqs())).toEqual([[3], [3], [3], [3]]);
+});
+
 describe('ends', () => {
   test('[D13] a subscription that ends, in any way, leaves no waiter, leaves its transport, and sends nothing more', async () => {
     const { append, subscribe, waiting, delivery } = await setUp();

@@ -10,6 +10,8 @@ const MAX_POSITIONS = 1_024;
 export class ResumePositions {
   readonly #log: History;
   readonly #prefixes = new Map<number, string>();
+  /** Comparisons in progress, by position, prefix and epoch. Clients that come back at once share them. */
+  readonly #comparing = new Map<string, Promise<boolean>>();
   #epoch = '';
   /** A lower head is that of another copy of the log. */
   #head = 0;
@@ -27,14 +29,21 @@ export class ResumePositions {
     const { seq, hashPrefix } = position;
     // Another prefix is compared by the log: a trimmed row is not compared at all.
     if (hashPrefix !== undefined && this.#prefixes.get(seq) === hashPrefix) return true;
+    const key = `${seq} ${hashPrefix} ${epoch}`;
+    const comparing = this.#comparing.get(key);
+    if (comparing) return comparing;
     const found = hasPosition(this.#log, position);
     if (!(found instanceof Promise)) return found;
-    return found.then((isKnown) => {
-      if (isKnown && hashPrefix !== undefined && seq >= this.#log.oldest && this.#log.epoch === epoch) {
-        if (this.#prefixes.size >= MAX_POSITIONS) this.#prefixes.clear();
-        this.#prefixes.set(seq, hashPrefix);
-      }
-      return isKnown;
-    });
+    const compared = found
+      .then((isKnown) => {
+        if (isKnown && hashPrefix !== undefined && seq >= this.#log.oldest && this.#log.epoch === epoch) {
+          if (this.#prefixes.size >= MAX_POSITIONS) this.#prefixes.clear();
+          this.#prefixes.set(seq, hashPrefix);
+        }
+        return isKnown;
+      })
+      .finally(() => this.#comparing.delete(key));
+    this.#comparing.set(key, compared);
+    return compared;
   }
 }

@@ -279,6 +279,7 @@ class OpenSubscription implements DirectRequest {
       }
       this.#calls.ended(this);
     } catch (error) {
+      void iterator.return?.();
       this.#calls.ended(this, { error });
     }
   }
