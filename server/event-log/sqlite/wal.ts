@@ -141,6 +141,7 @@ export class Wal {
       this.#state = 'finishing';
       this.#copy();
     }
+    this.#worker?.ref(); // Without a socket, the process would end before the write.
     return waiting;
   }
 
@@ -196,6 +197,7 @@ export class Wal {
   }
 
   #copied(copied: number): void {
+    this.#worker?.unref();
     const frames = this.#frames();
     this.#isLate = false;
     if (this.#state === 'copying' && copied >= 0 && copied < frames) {
