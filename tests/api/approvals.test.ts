@@ -202,6 +202,9 @@ describe('races', () => {
     async () => {
       await using server = await openServer();
       await ask(server, { requiredApprovals: 2 });
+      // A check that takes more than 2 ms would go on in a later turn.
+      vi.spyOn(performance, 'now').mockReturnValue(performance.now());
+      onTestFinished(() => void vi.restoreAllMocks());
       const outcomes = await Promise.allSettled([
         callerOf(server, approver('ann')).approval.grant(approval),
         callerOf(server, approver('bob')).approval.deny({ ...approval, reason: 'no' }),

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { closeSync, copyFileSync, open, openSync, readdirSync, readlinkSync, statSync, symlinkSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
@@ -87,10 +87,11 @@ test('[L74] a close waits for the fsync in progress, whose error no second fsync
   await append(log, draft('run.started'));
   vi.spyOn(Wal.prototype, 'isFast', 'get').mockReturnValue(false);
   onTestFinished(() => void vi.restoreAllMocks());
+  const sync = vi.spyOn(Wal.prototype, 'sync');
   const unblock = await blockThreads();
   const settled: string[] = [];
   const appended = append(log, draft('run.started')).then(() => settled.push('append'));
-  await new Promise((resolve) => setImmediate(resolve));
+  while (sync.mock.calls.length === 0) await new Promise((resolve) => setImmediate(resolve));
   const closed = log.close().then(() => settled.push('close'));
   for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve));
   const before = [...settled];
@@ -221,3 +222,18 @@ function linkOf(descriptor: number): string | undefined {
     return undefined;
   }
 }
+
+test('[L73] a process that does not close its log ends, also while its WAL is copied', () => {
+  const path = join(newFolder(), 'log.db');
+  const code = `
+    import { SqliteDatabase } from ${JSON.stringify(new URL('./database.ts', import.meta.url).href)};
+    const { db, wal } = new SqliteDatabase(process.argv[1], console.error);
+    db.exec('CREATE TABLE t (x)');
+    for (let row = 0; row < 20; row++) db.exec('INSERT INTO t VALUES (zeroblob(1000000))');
+    wal.look();
+    if (wal.isFast) throw new Error('nothing is copied');
+  `;
+  const args = ['--import', 'tsx', '--input-type=module', '--eval', code, path];
+  const ended = spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 120_000 });
+  expect([ended.status, ended.stderr]).toEqual([0, '']);
+});

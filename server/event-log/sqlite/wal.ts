@@ -23,16 +23,9 @@ const SLOW_MS = 1_000;
 /** Events between two looks at the WAL. */
 const LOOK_EVENTS = 200;
 
-/**
- * The worker has a connection of its own. It answers with the number of copied frames, or -1. On Linux its priority is lower
- * than that of the event loop: a thread has its own there.
- */
+/** The worker has a connection of its own. It answers with the number of copied frames, or -1. */
 const CHECKPOINTER = `
-  const { setPriority } = require('node:os');
   const { parentPort, workerData } = require('node:worker_threads');
-  try {
-    if (process.platform === 'linux') setPriority(10);
-  } catch {} // A sandbox refuses it.
   const { DatabaseSync } = require(workerData.driver);
   const db = new DatabaseSync(workerData.path);
   const checkpoint = db.prepare('PRAGMA wal_checkpoint(PASSIVE)');
@@ -183,7 +176,6 @@ export class Wal {
       execArgv: ['--no-warnings'], // `node:sqlite` of Node.js 22 warns that it is experimental.
       name: 'runwire-checkpoint',
     });
-    worker.unref();
     worker.on('message', (copied: number) => {
       if (this.#worker === worker) this.#copied(copied);
     });
@@ -193,6 +185,7 @@ export class Wal {
       this.#worker = undefined;
       this.#copied(-1);
     });
+    worker.unref(); // After `on('message')`, which refs it on Node.js 24.
     return worker;
   }
 
