@@ -37,7 +37,7 @@ describe('limits of one client', () => {
     await wire.until(() => wire.messages.some(({ id, result }) => id === 9 && result !== undefined));
   });
 
-  test.each(['"a\n"', '01', '"\\u0061"', '{}'])('[W25] so is one whose id %j is not JSON or not simple', async (id) => {
+  test.each(['"a\n"', '01', '"\\u0061"', '{}'])('[W25] a large message with the id %j, which is not simple JSON, is refused too', async (id) => {
     await using server = await startServer();
     await using wire = await Wire.open(server.url);
     wire.send(`{"id":${id},"method":"query","params":{"path":"auth.me","input":[${'[],'.repeat(30_000)}0]}}`);

@@ -61,7 +61,7 @@ type Waiting = {
   reject: (error: unknown) => void;
 };
 
-/** What a commit waits for. `sync`: the fsync, whose error it gets. `probe`: a second. Undefined: nothing, if there is time. */
+/** The next wait of a commit. `sync`: for the fsync, which returns its error. `probe`: one second. Undefined: none. */
 type Step = 'sync' | 'probe' | undefined;
 type Commits = Generator<Step, void, unknown>;
 

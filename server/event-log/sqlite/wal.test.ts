@@ -82,7 +82,7 @@ test('[L73] a WAL is copied into the database file under constant load, and stay
   expect(await log.integrity.verify()).toMatchObject({ ok: true, to: 30_000 });
 });
 
-test('[L74] a close waits for the fsync in progress, whose error no second fsync returns', async () => {
+test('[L74] a close waits for the fsync in progress: a second fsync would not return its error', async () => {
   const { log } = await openLog();
   await append(log, draft('run.started'));
   vi.spyOn(Wal.prototype, 'isFast', 'get').mockReturnValue(false);
