@@ -37,13 +37,16 @@ describe('limits of one client', () => {
     await wire.until(() => wire.messages.some(({ id, result }) => id === 9 && result !== undefined));
   });
 
-  test.each(['"a\n"', '01', '"\\u0061"', '{}'])('[W25] a large message with the id %j, which is not simple JSON, is refused too', async (id) => {
-    await using server = await startServer();
-    await using wire = await Wire.open(server.url);
-    wire.send(`{"id":${id},"method":"query","params":{"path":"auth.me","input":[${'[],'.repeat(30_000)}0]}}`);
-    await wire.until(() => wire.messages.some(({ error }) => error?.data.runwireCode === 'TOO_LARGE'));
-    await wire.call('query', 'auth.me');
-  });
+  test.each(['"a\n"', '01', '"\\u0061"', '{}'])(
+    '[W25] a large message with the id %j, which is not simple JSON, is refused too',
+    async (id) => {
+      await using server = await startServer();
+      await using wire = await Wire.open(server.url);
+      wire.send(`{"id":${id},"method":"query","params":{"path":"auth.me","input":[${'[],'.repeat(30_000)}0]}}`);
+      await wire.until(() => wire.messages.some(({ error }) => error?.data.runwireCode === 'TOO_LARGE'));
+      await wire.call('query', 'auth.me');
+    },
+  );
 
   test('[W7] a socket with too many subscriptions closes with 4429', async () => {
     await using server = await startServer({ limits: { subscriptionsPerSocket: 20 } });
