@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import { exportJWK, exportSPKI, generateKeyPair, type JWK, type JWTPayload, SignJWT, UnsecuredJWT } from 'jose';
@@ -24,7 +25,10 @@ const sign = ({ kid, alg, privateKey }: Key, more: JWTPayload = {}, header: obje
 async function startIssuer(...keys: Key[]) {
   let answer: (response: ServerResponse) => void;
   let requests = 0;
-  const server = createServer((_request, response) => {
+  // A path of its own: on a reused port, clients of a former server may still ask for theirs.
+  const path = `/keys-${randomUUID()}`;
+  const server = createServer((request, response) => {
+    if (request.url !== path) return void response.writeHead(404).end();
     requests++;
     answer(response);
   });
@@ -42,7 +46,7 @@ async function startIssuer(...keys: Key[]) {
   const publish = (...published: Key[]) => says(JSON.stringify({ keys: published.map(({ jwk }) => jwk) }));
   publish(...keys);
   return {
-    url: `http://127.0.0.1:${port}/keys`,
+    url: `http://127.0.0.1:${port}${path}`,
     get requests() {
       return requests;
     },

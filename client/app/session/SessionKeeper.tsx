@@ -3,7 +3,7 @@ import { useConnection, useRunwire } from '../../hooks/index.ts';
 import { useSession } from '../hooks/useSession.ts';
 import { announce } from '../lib/announce.ts';
 import { isSignedOut } from '../lib/errors.ts';
-import { forgetTyped, listen, tell } from './channel.ts';
+import { forgetTyped, listen, type SessionMessage, tell } from './channel.ts';
 import { type Renewal, renew } from './renew.ts';
 import { useAccount } from './SessionProvider.tsx';
 import { SignedOutBand } from './SignedOutBand.tsx';
@@ -14,12 +14,12 @@ const RETRY_MS = 5_000;
 const MAX_RETRY_MS = 60_000;
 
 /**
- * Keeps the session: renews it before its end, follows the sign-ins and sign-outs of other tabs, and goes on after a sign-in.
+ * Keeps the session: renews it before its end, follows the sign-ins of other tabs, and goes on after a sign-in.
  * Shows the band of a session that has ended, if `hasPage`.
  */
 export function SessionKeeper({ hasPage }: { hasPage: boolean }) {
   const { me, isRefused } = useSession();
-  const { isOut, leave, switchTo } = useAccount();
+  const { isOut, switchTo } = useAccount();
   const { client, connection, queries, queryKey, has } = useRunwire();
   const { state, error } = useConnection();
   const [endedAt, setEndedAt] = useState<number | null>(null);
@@ -58,21 +58,20 @@ export function SessionKeeper({ hasPage }: { hasPage: boolean }) {
   }, [sub]);
 
   const isWaiting = endedAt !== null || isRefused;
-  useEffect(
-    () =>
-      listen((message) => {
-        if (message.type === 'out') {
-          forgetTyped();
-          if (!isOut) leave();
-        } else if (message.type === 'renewed') {
-          void refresh();
-        } else if (isOut || (sub !== undefined && sub !== message.sub)) {
-          forgetTyped();
-          switchTo(message.sub);
-        } else if (isWaiting) void resume();
-      }),
-    [isOut, sub, isWaiting, leave, switchTo, resume, refresh],
-  );
+  const onMessage = useRef<(message: SessionMessage) => void>(() => undefined);
+  useEffect(() => {
+    onMessage.current = (message) => {
+      if (message.type === 'out') return; // `SessionProvider` takes it.
+      if (message.type === 'renewed') {
+        void refresh();
+      } else if (isOut || (sub !== undefined && sub !== message.sub)) {
+        forgetTyped();
+        switchTo(message.sub);
+      } else if (isWaiting) void resume();
+    };
+  });
+  // One channel for all versions of the function: a message between the end of one channel and the start of the next is lost.
+  useEffect(() => listen((message) => onMessage.current(message)), []);
   // Also if the session was renewed elsewhere, or the cookie is there again after a link was opened.
   useEffect(() => {
     if (state === 'connected') setEndedAt(null);
