@@ -82,3 +82,28 @@ test('[Q20] consumers that begin together go on in several turns, and users take
   expect(await turnsOf(calls)).toBeGreaterThan(8);
   expect(done.indexOf('bob')).toBeLessThan(4);
 });
+
+test('[L76] the slices of a turn share its time, and each goes on in every turn', async () => {
+  const kinds = Array.from({ length: 6 }, () => new Slices());
+  const pieces = kinds.map(() => 0);
+  let before: number[] = [];
+  const calls = kinds.flatMap((slices, kind) =>
+    Array.from({ length: 20 }, () =>
+      slices.run(() => {
+        const until = performance.now() + 1;
+        while (performance.now() < until);
+        pieces[kind] = (pieces[kind] ?? 0) + 1;
+      }),
+    ),
+  );
+  let waited = 0;
+  const look = () => {
+    waited += kinds.filter((_, kind) => pieces[kind] === before[kind] && (pieces[kind] ?? 0) < 20).length;
+    before = [...pieces];
+    if (pieces.some((count) => count < 20)) setImmediate(look);
+  };
+  setImmediate(look);
+  // 120 ms of work: with 5 ms for each kind, it would take four turns.
+  expect(await turnsOf(calls)).toBeGreaterThan(7);
+  expect(waited).toBe(0);
+});

@@ -1,5 +1,25 @@
-/** Time that synchronous work may hold the event loop. */
+/** Time that synchronous work may hold the event loop: a slice. */
 export const SLICE_MS = 5;
+/** Time of all slices of one turn of the event loop. */
+const TURN_MS = 8;
+/** Even then, a slice has this time, so that all work goes on in each turn. */
+const LEAST_MS = 1;
+
+let turnEnd: number | undefined;
+
+/** Returns the `performance.now()` time at which a slice that begins now ends. The slices of one turn share its time. */
+export function sliceEnd(): number {
+  const now = performance.now();
+  if (turnEnd === undefined) {
+    turnEnd = now + TURN_MS;
+    setImmediate(endTurn);
+  }
+  return Math.min(now + SLICE_MS, Math.max(turnEnd, now + LEAST_MS));
+}
+
+const endTurn = () => {
+  turnEnd = undefined;
+};
 
 /** The caller of work that is done in slices. */
 export type Caller = {
@@ -42,9 +62,9 @@ class UserQueue {
 }
 
 /**
- * Shares the event loop between pieces of synchronous work: each turn of the loop runs queued pieces for about {@link
- * SLICE_MS}, then timers and sockets get their turn. Nothing interrupts a piece of work, so it must check the time and
- * return.
+ * Shares the event loop between pieces of synchronous work: each turn of the loop runs queued pieces until {@link sliceEnd},
+ * then timers and sockets get their turn. Nothing interrupts a piece of work, so it must check the time and return. A piece
+ * that begins late has {@link LEAST_MS}.
  *
  * Users take turns, one piece each: a user with a thousand queued pieces delays a piece of another user by one piece. The
  * server's own work is a user too.
@@ -56,12 +76,12 @@ export class Slices {
   #until = 0;
 
   /** Queues a piece of work. If the caller's signal aborts first, rejects with its reason and does not run the piece. */
-  run<T>(work: () => T, { user, signal }: Caller = {}): Promise<T> {
+  run<T>(work: (until: number) => T, { user, signal }: Caller = {}): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const piece = () => {
         try {
           if (signal?.aborted) throw signal.reason;
-          resolve(work());
+          resolve(work(Math.max(this.#until, performance.now() + LEAST_MS)));
         } catch (error) {
           reject(error);
         }
@@ -88,19 +108,21 @@ export class Slices {
   }
 
   readonly #turn = (): void => {
-    this.#until = performance.now() + SLICE_MS;
-    this.#next();
+    this.#until = sliceEnd();
+    this.#goOn(true);
   };
 
-  readonly #next = (): void => {
-    if (this.#queue.isEmpty || this.#isPaused || performance.now() >= this.#until) {
+  readonly #next = (): void => this.#goOn(performance.now() < this.#until);
+
+  #goOn(hasTime: boolean): void {
+    if (!hasTime || this.#queue.isEmpty || this.#isPaused) {
       this.#isScheduled = false;
       this.#schedule();
       return;
     }
     this.#queue.take()?.();
     afterPromises(this.#next);
-  };
+  }
 }
 
 /**
@@ -130,7 +152,7 @@ export class Turns {
   next({ isFirst = false, user }: { isFirst?: boolean; user?: string | undefined } = {}): Promise<void> | undefined {
     if (!this.#isOpen) {
       this.#isOpen = true;
-      this.#until = performance.now() + SLICE_MS;
+      this.#until = sliceEnd();
       setImmediate(this.#turn);
       return undefined;
     }
@@ -144,16 +166,19 @@ export class Turns {
   readonly #turn = (): void => {
     this.#isOpen = this.#first.length > 0 || !this.#queue.isEmpty;
     if (!this.#isOpen) return;
-    this.#until = performance.now() + SLICE_MS;
+    this.#until = sliceEnd();
     setImmediate(this.#turn);
-    this.#resumeNext();
+    this.#resume();
   };
 
   readonly #resumeNext = (): void => {
-    if (performance.now() >= this.#until) return;
+    if (performance.now() < this.#until) this.#resume();
+  };
+
+  #resume(): void {
     const resume = this.#first.shift() ?? this.#queue.take();
     if (!resume) return;
     resume();
     afterPromises(this.#resumeNext);
-  };
+  }
 }

@@ -1,6 +1,6 @@
 import type { Log, StoredEvent } from '../event-log/contract/log.ts';
 import { encodeCursor, type Position } from '../event-log/cursor.ts';
-import { SLICE_MS } from '../slices.ts';
+import { sliceEnd } from '../slices.ts';
 import { messageSuffix } from './frames.ts';
 import { FanOutGroup, type Subscriber } from './group.ts';
 import { liveAt } from './messages.ts';
@@ -147,7 +147,7 @@ export class Notifier {
 
   /** Thousands of readers may become quiet at the same time. */
   readonly #tickOn = (): void => {
-    const until = performance.now() + SLICE_MS;
+    const until = sliceEnd();
     // While the log is not current, an erasure may be unknown. The readers wait for it, and then read.
     while (this.#log.isCurrent && this.#ticking?.next().done === false) {
       if (performance.now() < until) continue;

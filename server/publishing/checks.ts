@@ -1,9 +1,7 @@
-import { Slices } from '../slices.ts';
+import { Slices, sliceEnd } from '../slices.ts';
 
 /** Time that the first slice of a request has. Small requests need no other. */
 const FIRST_SLICE_MS = 2;
-/** Time of each further slice. All requests together have one of them in a turn of the event loop. */
-const SLICE_MS = 5;
 
 /**
  * Runs the checks of publish requests. A request that takes longer than its first slice goes on in later turns of the event
@@ -18,13 +16,13 @@ export class Checks {
   run<T, R>(actor: string, work: Generator<undefined, T>, then: (result: T) => Promise<R>): Promise<R> {
     const before = this.#last.get(actor);
     if (!before) {
-      const first = advance(work, FIRST_SLICE_MS);
+      const first = advance(work, Math.min(performance.now() + FIRST_SLICE_MS, sliceEnd()));
       if (first.done) return then(first.value);
     }
     const finished = (before ?? Promise.resolve()).then(async () => {
       for (;;) {
-        const appended = await this.#slices.run(() => {
-          const next = advance(work, SLICE_MS);
+        const appended = await this.#slices.run((until) => {
+          const next = advance(work, until);
           // Not awaited here: the next request of this actor need not wait for the disk.
           return next.done ? { result: then(next.value) } : undefined;
         });
@@ -43,9 +41,8 @@ export class Checks {
   }
 }
 
-/** Advances a generator until its end, or for about this time. */
-function advance<T>(work: Generator<undefined, T>, ms: number): IteratorResult<undefined, T> {
-  const until = performance.now() + ms;
+/** Advances a generator until its end, or about until a time. */
+function advance<T>(work: Generator<undefined, T>, until: number): IteratorResult<undefined, T> {
   let next = work.next();
   while (!next.done && performance.now() < until) next = work.next();
   return next;

@@ -1,7 +1,7 @@
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { RunwireError } from '../../../shared/errors.ts';
 import type { RunRows } from '../../../shared/run.ts';
-import { SLICE_MS } from '../../slices.ts';
+import { sliceEnd } from '../../slices.ts';
 import { CommitFold, Missing } from '../commit/commit-fold.ts';
 import { type CachedRun, RunCache } from '../commit/run-cache.ts';
 import type { Batch, Receipt } from '../contract/log.ts';
@@ -236,7 +236,7 @@ export class Committer {
       group.know(row.project_id, row.event_id, row.seq, row.run_seq);
     }
     const answers: Answer[] = [];
-    let until = performance.now() + SLICE_MS;
+    let until = sliceEnd();
     for (const batch of batches) {
       for (;;) {
         try {
@@ -245,7 +245,7 @@ export class Committer {
           for (; !step.done; step = steps.next()) {
             if (performance.now() < until) continue;
             await setImmediate();
-            until = performance.now() + SLICE_MS;
+            until = sliceEnd();
           }
           answers.push({ receipts: step.value });
           break;

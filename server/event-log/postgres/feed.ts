@@ -1,4 +1,4 @@
-import { SLICE_MS } from '../../slices.ts';
+import { sliceEnd } from '../../slices.ts';
 import type { LogHead, StoredEvent } from '../contract/log.ts';
 import type { Query } from './database.ts';
 import { PAGE, type PageRow, toRecords } from './feed-page.ts';
@@ -222,7 +222,7 @@ export class Feed {
   #deliver(): void {
     if (this.#isDelivering) return;
     this.#isDelivering = true;
-    const until = performance.now() + SLICE_MS;
+    const until = sliceEnd();
     for (let chunk = this.#next(); chunk; chunk = this.#next()) {
       this.#give(chunk);
       if (performance.now() < until || this.#early.size === 0) continue;

@@ -1,6 +1,6 @@
 import { isStorable } from '../../../shared/issues.ts';
 import type { Caller } from '../../slices.ts';
-import { SLICE_MS } from '../../slices.ts';
+import { SLICE_MS, sliceEnd } from '../../slices.ts';
 import {
   type Log,
   type Page,
@@ -101,7 +101,7 @@ export class PostgresReads implements Pick<Log, 'read' | 'scan' | 'seqOf' | 'has
     const upTo = this.#state.head.seq;
     const of = { kind: 'run', projectId, runId } as const;
     const rows = await this.#rows<ScanRow>(of, { after, upTo, limit: ROWS_AT_ONCE }, snapshot, caller, 'scan');
-    const until = performance.now() + SLICE_MS;
+    const until = sliceEnd();
     try {
       for (const { seq, payload } of rows) {
         if (!visit(payload) || performance.now() > until) return snapshot.upTo(seq);

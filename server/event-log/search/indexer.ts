@@ -31,7 +31,7 @@ const RETRY_MS = 1_000;
 /** Maximum time that a search waits for the index to include all logged events. Then the search uses the index as it is. */
 const MAX_LAG_MS = 1_000;
 const ROWS_AT_ONCE = 32;
-/** Time to store a full block. Storing begins only if this much time of the slice is left. */
+/** Time to store a full block. Storing begins with a slice, or while this much time of it is left. */
 const INSERT_MS = 4;
 /** A block in memory is stored at the latest when its first event is this many positions behind. */
 const MAX_SPAN = 16_384;
@@ -268,14 +268,17 @@ export class SearchIndexer implements SearchIndex {
   }
 
   #read(until: number): void {
+    let isFirst = true;
     for (;;) {
       const events = this.#nextEvents();
       for (const event of events) {
         for (let due = this.#due(event); due; due = this.#due(event)) {
-          if (performance.now() > until - INSERT_MS * (due.seqs.length / BLOCK_EVENTS)) return;
+          if (!isFirst && performance.now() > until - INSERT_MS * (due.seqs.length / BLOCK_EVENTS)) return;
           this.#insert(due);
+          isFirst = false;
         }
         this.#add(event);
+        isFirst = false;
         if (performance.now() > until) return;
       }
       if (events.length === 0) return;

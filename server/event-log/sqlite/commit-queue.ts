@@ -1,5 +1,5 @@
 import type { Health } from '../../health.ts';
-import { SLICE_MS } from '../../slices.ts';
+import { sliceEnd } from '../../slices.ts';
 import { CommitGroup, type CommitParts, GroupParts } from '../commit/commit-group.ts';
 import type { Batch, Receipt, StoredEvent } from '../contract/log.ts';
 import {
@@ -145,9 +145,9 @@ export class CommitQueue {
 
   /** Runs a commit for the time of a slice, and the rest in the next turns. `result`: of what it waited for. */
   #run(commit: Commits, result?: unknown): void {
-    const begun = performance.now();
+    const until = sliceEnd();
     for (let step = commit.next(result); !step.done; step = commit.next()) {
-      if (step.value === undefined && performance.now() - begun < SLICE_MS) continue;
+      if (step.value === undefined && performance.now() < until) continue;
       // While the log refuses everything, slices run, and are refused.
       if (!this.#running && !this.#parts.database.refusal) this.#parts.database.pauseSlices();
       this.#running = commit;

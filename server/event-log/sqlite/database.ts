@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { RunwireError } from '../../../shared/errors.ts';
-import { SLICE_MS, type Slice, Slices } from '../../slices.ts';
+import { type Slice, Slices } from '../../slices.ts';
 import type { Renewal } from '../integrity/attestation.ts';
 import { AuditKeys } from '../integrity/keys.ts';
 import { type DatabaseSyncInstance, openSqlite, sqliteDriver } from './driver.ts';
@@ -101,7 +101,7 @@ export class SqliteDatabase {
     return this.#isClosed;
   }
 
-  readonly slice: Slice = (work, caller) => this.#slices.run(() => this.#attempt(work), caller);
+  readonly slice: Slice = (work, caller) => this.#slices.run((until) => this.#attempt(work, until), caller);
 
   /**
    * Like {@link slice}, for work that writes. While another process holds the write lock, the work is repeated from a
@@ -110,11 +110,11 @@ export class SqliteDatabase {
   readonly write = async <T>(work: (until: number) => T): Promise<T> => {
     const giveUpAt = performance.now() + BUSY_LIMIT_MS;
     for (;;) {
-      const outcome = await this.#slices.run((): { value: T } | { wait: Promise<void> } => {
+      const outcome = await this.#slices.run((until): { value: T } | { wait: Promise<void> } => {
         const wait = this.wal?.wait();
         if (wait) return { wait };
         const mayWait = performance.now() < giveUpAt;
-        return this.#attempt((until) => {
+        return this.#attempt(() => {
           try {
             const value = work(until);
             this.wal?.look();
@@ -123,18 +123,18 @@ export class SqliteDatabase {
             if (mayWait && isBusy(error)) return { wait: setTimeout(BUSY_RETRY_MS) };
             throw error;
           }
-        });
+        }, until);
       });
       if ('value' in outcome) return outcome.value;
       await outcome.wait;
     }
   };
 
-  #attempt<T>(work: (until: number) => T): T {
+  #attempt<T>(work: (until: number) => T, until: number): T {
     if (this.#isClosed) throw closedError();
     if (this.refusal) throw this.refusal;
     try {
-      return work(performance.now() + SLICE_MS);
+      return work(until);
     } catch (error) {
       throw this.errorFor(error);
     }

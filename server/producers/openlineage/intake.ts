@@ -10,6 +10,7 @@ import type { Privacy } from '../../phi/identifiers.ts';
 import { publishWithholding } from '../../phi/withhold.ts';
 import type { EventBus } from '../../publishing/bus.ts';
 import type { PublishGateway } from '../../publishing/gateway.ts';
+import { sliceEnd } from '../../slices.ts';
 import { type Dataset, draftsOf, type LineageEvent } from './map.ts';
 import { type Memo, RunTree } from './run-tree.ts';
 
@@ -25,8 +26,6 @@ export type Accepted = { accepted: number; duplicates: number };
 const GROUP_MESSAGES = 100;
 /** Drafts in one call of the bus. Small, so that mapping and checking them holds the event loop for a short time. */
 const PAGE_DRAFTS = 100;
-/** Time for messages in one turn of the event loop. Drafts of one turn share a commit. */
-const TURN_MS = 5;
 
 type Job = {
   principal: Principal;
@@ -100,7 +99,7 @@ export class LineageIntake<R extends Registry> {
     const stored = new Set(outputs.keys());
     const tree = new RunTree({ memos, outputs, digestOf: (name) => privacy.digestOf(name).slice(0, 16) });
     const outcomes: Promise<Accepted>[] = [];
-    let until = performance.now() + TURN_MS;
+    let until = sliceEnd(); // The drafts of one turn share a commit.
     for (const { principal, event } of jobs) {
       const outcome = this.#publishOne(tree, principal, event);
       // The group waits for it below; the handler prevents an unhandled rejection until then.
@@ -108,7 +107,7 @@ export class LineageIntake<R extends Registry> {
       outcomes.push(outcome);
       if (performance.now() < until) continue;
       await setImmediate();
-      until = performance.now() + TURN_MS;
+      until = sliceEnd();
     }
     const settled = await Promise.allSettled(outcomes);
     const changed = new Map<string, string>();
