@@ -63,6 +63,7 @@ export class Connections implements ConnectionRegistry {
   readonly restMs: number;
   subscriptions = 0;
   #lastId: number;
+  #isClosing = false;
   /** Called when the last connection has closed. */
   #onEmpty = () => {};
 
@@ -123,6 +124,7 @@ export class Connections implements ConnectionRegistry {
       address.unidentified.delete(oldest);
       oldest.close(closeCodes.overLimit, 'too many connections without a token from this address');
     }
+    if (this.#isClosing) closeForShutdown(connection); // Its upgrade had begun before.
     return connection;
   }
 
@@ -235,12 +237,12 @@ export class Connections implements ConnectionRegistry {
    * time.
    */
   async close(spreadMs: number): Promise<void> {
-    const connections = [...this.#open];
-    const timers = connections.map((connection) =>
-      setTimeout(() => connection.close(closeCodes.goingAway, 'the server is shutting down'), Math.random() * spreadMs),
+    this.#isClosing = true;
+    const timers = [...this.#open].map((connection) =>
+      setTimeout(closeForShutdown, Math.random() * spreadMs, connection),
     );
     const grace = setTimeout(() => {
-      for (const connection of connections) connection.terminate();
+      for (const connection of [...this.#open]) connection.terminate();
     }, spreadMs + CLOSE_MS);
     await new Promise<void>((resolve) => {
       this.#onEmpty = resolve;
@@ -314,6 +316,9 @@ export class Connections implements ConnectionRegistry {
     dead.terminate();
   }
 }
+
+const closeForShutdown = (connection: Connection): void =>
+  connection.close(closeCodes.goingAway, 'the server is shutting down');
 
 /** Closes connections, those with the most bytes first, until the others have at most `maxBytes`. */
 function shed(connections: Connection[], bytesOf: (connection: Connection) => number, maxBytes: number): void {

@@ -15,6 +15,7 @@ import { cookieOf, destroyThis, refuseSocket } from '../http/messages.ts';
 import { isOrigin, type Origins } from '../http/origins.ts';
 import type { TrustedProxies } from '../http/trusted-proxies.ts';
 import type { Limits } from '../limits.ts';
+import type { Turns } from '../slices.ts';
 import { ClientCalls, type ClientCallsOptions } from './client-calls.ts';
 import type { Connection } from './connection.ts';
 import { CLOSE_MS, type Connections } from './connections.ts';
@@ -41,6 +42,7 @@ export type SocketsOptions<R extends Registry> = {
   compression: boolean;
   health: Pick<Health, 'note'>;
   logger: Logger;
+  turns: Turns;
 };
 
 /**
@@ -62,7 +64,7 @@ const MAX_LOGGED_ORIGINS = 20;
 const MAX_LOGGED_ORIGIN_LENGTH = 300;
 
 export function createSockets<R extends Registry>(options: SocketsOptions<R>): Upgrade {
-  const { router, connections, origins, proxies, cookieName, limits, compression, health, logger } = options;
+  const { router, connections, origins, proxies, cookieName, limits, compression, health, logger, turns } = options;
   const recordRefusal = refusalRecorder(options.access);
   const isAllowed = originCheck(origins, recordRefusal, logger);
   const wss = new WebSocketServer({
@@ -99,7 +101,7 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
       refuseSocket(socket, '403 Forbidden');
       return;
     }
-    wss.handleUpgrade(request, socket, head, (ws) => {
+    const onUpgraded = (ws: DirectWebSocket) => {
       socket.off('error', destroyThis); // From here on, `ws` handles errors of the socket.
       const connection = connections.add(ws, request.socket, proxies.addressOf(request));
       // The origin was checked. A request without an origin does not come from a browser, so its cookie is ignored.
@@ -108,7 +110,10 @@ export function createSockets<R extends Registry>(options: SocketsOptions<R>): U
       const awaitsParams = new URLSearchParams(request.url?.split('?')[1]).get('connectionParams') === '1';
       ws.receiver = new ClientCalls(ws, connection, callsOptions, awaitsParams ? read : undefined);
       if (!awaitsParams) read(undefined);
-    });
+    };
+    const turn = turns.next();
+    if (turn) void turn.then(() => wss.handleUpgrade(request, socket, head, onUpgraded));
+    else wss.handleUpgrade(request, socket, head, onUpgraded);
   };
 }
 
@@ -119,9 +124,12 @@ const refusalRecorder =
   (outcome, detail, principal) =>
     access.record({ principal, action: 'connect', via: 'ws', outcome, detail });
 
-/** Returns a function that authenticates a connection by its token. If the token is refused, it closes the connection. */
+/**
+ * Returns a function that authenticates a connection by its token, when it has its turn. If the token is refused, it closes the
+ * connection.
+ */
 function tokenReader<R extends Registry>(
-  { connections, credentials, health }: SocketsOptions<R>,
+  { connections, credentials, health, turns }: SocketsOptions<R>,
   recordRefusal: RecordRefusal,
 ) {
   const accept = (connection: Connection, ws: DirectWebSocket, principal: Principal): void => {
@@ -137,8 +145,7 @@ function tokenReader<R extends Registry>(
     if (known.isRetryable) connection.close(closeCodes.tryAgain, 'the token cannot be verified now');
     else connection.close(closeCodes.unauthenticated, known.message);
   };
-  return (connection: Connection, ws: DirectWebSocket, token: string | undefined): void => {
-    connection.isHandshakeRead = true;
+  const verify = (connection: Connection, ws: DirectWebSocket, token: string | undefined): void => {
     try {
       if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'no token');
       const found = credentials.verify(token);
@@ -151,6 +158,16 @@ function tokenReader<R extends Registry>(
     } catch (error) {
       refuse(connection, error);
     }
+  };
+  return (connection: Connection, ws: DirectWebSocket, token: string | undefined): void => {
+    connection.isHandshakeRead = true;
+    const turn = turns.next();
+    if (!turn) {
+      verify(connection, ws, token);
+      return;
+    }
+    ws.hold();
+    void turn.then(() => verify(connection, ws, token));
   };
 }
 
