@@ -202,6 +202,25 @@ test('[L6] [L16] a ROLLBACK that fails leaves no publisher without an answer, an
   expect(db.prepare('PRAGMA synchronous').get()).toEqual({ synchronous: 2 });
 });
 
+test('[L6] [L16] a commit is answered also if SQLite then refuses to wait for the disk, and the next write waits or is refused', async () => {
+  const { queue, database, db } = await openQueue('@photostructure/sqlite');
+  await queue.add(started());
+  let isRefused = true;
+  db.setAuthorizer((action: number, pragma: string | null, value: string | null) =>
+    isRefused && action === constants.SQLITE_PRAGMA && pragma === 'synchronous' && value === 'FULL'
+      ? constants.SQLITE_DENY
+      : constants.SQLITE_OK,
+  );
+  expect(await queue.add(started())).toMatchObject([{ seq: 2 }]);
+  transact(db, 'NORMAL', () => undefined); // Committed, so it does not throw.
+  const synchronous = () => (db.prepare('PRAGMA synchronous').get() as { synchronous: number }).synchronous;
+  expect(synchronous()).toBe(1);
+  await expect(database.write(synchronous)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  isRefused = false;
+  expect(await database.write(synchronous)).toBe(2);
+  expect(await queue.add(started())).toMatchObject([{ seq: 3 }]);
+});
+
 test('[L74] after an fsync that failed, batches that are committed alone are refused too', async () => {
   const { queue, database, db, committed } = await openQueue();
   await queue.add(started());

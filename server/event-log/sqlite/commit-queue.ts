@@ -13,7 +13,7 @@ import {
   refusalFor,
   type SqliteDatabase,
   tryRollback,
-  waitForDisk,
+  tryWaitForDisk,
 } from './database.ts';
 import type { LogState } from './integrity.ts';
 import type { SqliteRun } from './rows.ts';
@@ -218,7 +218,7 @@ export class CommitQueue {
       for (const { reject } of members) reject(refusalFor(error));
       return undefined;
     } finally {
-      if (wal) waitForDisk(db);
+      if (wal) tryWaitForDisk(db);
     }
     const { records } = group;
     if (wal && records.length > 0) {

@@ -116,6 +116,8 @@ export class SqliteDatabase {
         const mayWait = performance.now() < giveUpAt;
         return this.#attempt(() => {
           try {
+            endTransaction(this.db);
+            waitForDisk(this.db);
             const value = work(until);
             this.wal?.look();
             return { value };
@@ -201,13 +203,24 @@ export function transact(db: DatabaseSyncInstance, synchronous: 'FULL' | 'NORMAL
     tryRollback(db);
     throw error;
   } finally {
-    waitForDisk(db);
+    tryWaitForDisk(db);
   }
 }
 
-/** Call after a transaction that did not wait for the disk, whether it was committed or not: the next one waits. */
-export function waitForDisk(db: DatabaseSyncInstance): void {
+function waitForDisk(db: DatabaseSyncInstance): void {
   if (!db.isTransaction) db.exec('PRAGMA synchronous = FULL');
+}
+
+/**
+ * Call after a transaction that did not wait for the disk, whether it was committed or not: the next one waits. If SQLite
+ * refuses, the outcome of the transaction stays as it is, and {@link SqliteDatabase.write} tries again before it writes.
+ */
+export function tryWaitForDisk(db: DatabaseSyncInstance): void {
+  try {
+    waitForDisk(db);
+  } catch {
+    // As above.
+  }
 }
 
 /** Rolls back. If SQLite refuses, the transaction stays open, and the next one calls {@link endTransaction}. */
