@@ -18,7 +18,7 @@ import { readState } from './integrity.ts';
 import { openSqliteLog } from './log.ts';
 import { prepareRowStatements } from './rows.ts';
 import { prepareStatements } from './statements.ts';
-import type { Wal } from './wal.ts';
+import { Wal } from './wal.ts';
 
 async function newPath(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'runwire-commits-'));
@@ -226,6 +226,7 @@ test('[L74] after an fsync that failed, batches that are committed alone are ref
   await queue.add(started());
   db.exec(`CREATE TEMP TRIGGER fails BEFORE INSERT ON main.events WHEN new.event_id = 'b'
     BEGIN SELECT RAISE(ABORT, 'this'); END`);
+  vi.spyOn(Wal.prototype, 'isFast', 'get').mockReturnValue(true);
   vi.spyOn(database.wal as Wal, 'syncNow').mockReturnValue(new Error('the disk failed'));
   onTestFinished(() => void vi.restoreAllMocks());
   const batches = ['a', 'b', 'c'].map((eventId) => ({ actor: 'ci', drafts: [draft('run.started', { eventId })] }));
@@ -234,6 +235,31 @@ test('[L74] after an fsync that failed, batches that are committed alone are ref
   vi.restoreAllMocks();
   await vi.waitFor(() => expect(committed).toEqual([1, 2]), { timeout: 60_000 });
   expect(await queue.add(batches[2] as never)).toMatchObject([{ seq: 3, isDuplicate: false }]);
+});
+
+test('[L74] after an fsync that failed, the WAL is written again before each checkpoint, and no checkpoint is without it', async () => {
+  const { queue, database, db, committed, problems } = await openQueue();
+  await queue.add(started());
+  const calls: string[] = [];
+  const { rewrite } = Wal.prototype;
+  vi.spyOn(Wal.prototype, 'rewrite').mockImplementation(function* (this: Wal) {
+    const isFirst = calls.length === 0;
+    calls.push(db.isTransaction ? 'rewrite' : 'unlocked');
+    if (isFirst) throw Object.assign(new Error('EIO: i/o error, read'), { syscall: 'read' });
+    yield* rewrite.call(this);
+  });
+  const { emptyWal } = database;
+  vi.spyOn(database, 'emptyWal').mockImplementation(() => {
+    calls.push('checkpoint');
+    return calls.filter((call) => call === 'checkpoint').length > 1 && emptyWal.call(database);
+  });
+  onTestFinished(() => void vi.restoreAllMocks());
+  vi.spyOn(Wal.prototype, 'isFast', 'get').mockReturnValue(true);
+  vi.spyOn(database.wal as Wal, 'syncNow').mockReturnValueOnce(new Error('the disk failed'));
+  await expect(queue.add(started())).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  await vi.waitFor(() => expect(committed).toEqual([1, 2]), { timeout: 60_000 });
+  expect(calls).toEqual(['rewrite', 'rewrite', 'checkpoint', 'rewrite', 'checkpoint']);
+  expect(problems.at(-1)).toBeUndefined();
 });
 
 test('[L16] a listener that throws disturbs neither the publisher nor other listeners', async () => {

@@ -240,7 +240,8 @@ export class CommitQueue {
 
   /**
    * Refuses all batches, and waits until the database file has the transaction and the WAL is empty. The WAL on the disk may
-   * lack frames, and a later fsync does not write them: Linux takes them for written.
+   * lack frames, and a later fsync does not write them: Linux takes them for written, and may drop them from memory. So the
+   * WAL is written again at once after each failure.
    */
   *#moveToFile(members: Waiting[], problem: unknown): Generator<Step, void, unknown> {
     const { database } = this.#parts;
@@ -250,10 +251,30 @@ export class CommitQueue {
     database.refusal = refusalFor(undefined, 'the event log waits for the disk');
     database.resumeSlices();
     this.#fails(problem);
-    do yield 'probe';
-    while (!database.emptyWal() || database.wal?.syncNow() !== undefined);
+    let isWritten: boolean;
+    do {
+      isWritten = yield* this.#rewriteWal();
+      yield 'probe';
+    } while (!isWritten || !database.emptyWal() || database.wal?.syncNow() !== undefined);
     database.refusal = undefined;
     database.pauseSlices();
+  }
+
+  /** Returns whether all of the WAL was written again. The write lock keeps other processes from writing into it meanwhile. */
+  *#rewriteWal(): Generator<Step, boolean, unknown> {
+    const { database, statements } = this.#parts;
+    const { db, wal } = database;
+    try {
+      endTransaction(db);
+      statements.begin.run();
+      if (wal) yield* wal.rewrite();
+      return true;
+    } catch (error) {
+      this.#report(error);
+      return false;
+    } finally {
+      tryRollback(db);
+    }
   }
 
   /** Puts the batches back and tries again from a timer. Refuses those that have waited too long. */

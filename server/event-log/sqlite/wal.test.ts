@@ -1,5 +1,16 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { closeSync, copyFileSync, open, openSync, readdirSync, readlinkSync, statSync, symlinkSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  open,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+} from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { foldEvent } from '../../../shared/events.ts';
@@ -183,8 +194,37 @@ function newWal(driver?: string) {
   const failures: unknown[] = [];
   const wal = new Wal(path, (error) => failures.push(error), driver);
   onTestFinished(() => wal.close());
-  return { wal, failures };
+  return { wal, failures, path: `${path}-wal` };
 }
+
+test('[L74] the WAL is written again as it is, in steps', () => {
+  const { wal, path } = newWal();
+  const before = readFileSync(path);
+  utimesSync(path, 1, 1);
+  expect([...wal.rewrite()].length).toBeGreaterThan(50);
+  expect(readFileSync(path).equals(before)).toBe(true);
+  expect(statSync(path).mtimeMs).toBeGreaterThan(1_000);
+});
+
+test('[L73] each try in the event loop that took long doubles the time until the next, up to a minute', () => {
+  const { wal } = newWal();
+  let now = 1_000_000;
+  vi.spyOn(performance, 'now').mockImplementation(() => now);
+  onTestFinished(() => void vi.restoreAllMocks());
+  /** Returns how long the disk is slow after an fsync of `ms`. */
+  const slowAfter = (ms: number) => {
+    vi.mocked(performance.now).mockImplementationOnce(() => now - ms);
+    expect(wal.syncNow()).toBeUndefined();
+    let slowMs = 0;
+    while (!wal.isFast) {
+      slowMs += 1_000;
+      now += 1_000;
+    }
+    return slowMs;
+  };
+  expect([6, 6, 6, 6, 6, 6, 6, 6].map(slowAfter)).toEqual([1, 2, 4, 8, 16, 32, 60, 60].map((s) => s * 1_000));
+  expect([5, 6, 6].map(slowAfter)).toEqual([0, 1_000, 2_000]);
+});
 
 test('[L73] a worker that cannot be started is reported, and writes go on', async () => {
   // No thread can get a symbol, so the constructor throws, as it does if the process may start no thread.

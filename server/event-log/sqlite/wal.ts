@@ -1,4 +1,4 @@
-import { closeSync, fdatasync, fdatasyncSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fdatasync, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { SLICE_MS } from '../../slices.ts';
 import { sqliteDriver } from './driver.ts';
@@ -20,6 +20,8 @@ const MAX_FRAMES = 4_000;
 const RETRY_FRAMES = 500;
 /** After a wait for the disk that took longer than a slice, the next ones are done in another thread for this time. */
 const SLOW_MS = 1_000;
+/** The time doubles with each try that took longer than a slice too, up to this: each holds the event loop. */
+const MAX_SLOW_MS = 60_000;
 /** Events between two looks at the WAL. */
 const LOOK_EVENTS = 200;
 
@@ -57,6 +59,7 @@ export class Wal {
   /** Whether commits add frames faster than the worker copies. */
   #isLate = false;
   #slowUntil = 0;
+  #slowMs = SLOW_MS;
   #worker: Worker | undefined;
   #descriptor: number | undefined;
   #syncing: Promise<void> | undefined;
@@ -99,8 +102,22 @@ export class Wal {
       return error;
     }
     const now = performance.now();
-    if (now - begun > SLICE_MS) this.#slowUntil = now + SLOW_MS;
+    const isSlow = now - begun > SLICE_MS;
+    if (isSlow) this.#slowUntil = now + this.#slowMs;
+    this.#slowMs = isSlow ? Math.min(2 * this.#slowMs, MAX_SLOW_MS) : SLOW_MS;
     return undefined;
+  }
+
+  /**
+   * Writes again what the WAL has, in steps. Call it at once after an fsync that failed: Linux takes the pages for written and
+   * may drop them, and only a write lets the next fsync write them. MUST run inside a transaction that keeps other writers away.
+   */
+  *rewrite(): Generator<undefined, void> {
+    const { size } = fstatSync(this.#file());
+    for (let at = 0; at < size; ) {
+      at += writeSync(this.#file(), this.#read(at, Math.min(REWRITE_BYTES, size - at)), undefined, undefined, at);
+      yield;
+    }
   }
 
   /** Whether the disk takes less than a slice, so that the event loop may wait for it. */
@@ -252,5 +269,7 @@ export class Wal {
   }
 }
 
+/** Bytes of a step of {@link Wal.rewrite}. */
+const REWRITE_BYTES = 1 << 18;
 const HEADER_BYTES = 32;
 const FRAME_HEADER_BYTES = 24;
