@@ -7,13 +7,15 @@ import { toRunwireError, toTRPCError } from '../errors.ts';
 import type { Log } from '../event-log/contract/log.ts';
 import { notCurrentError } from '../event-log/current.ts';
 import type { Health } from '../health.ts';
+import { Slices } from '../slices.ts';
 import { UserCalls } from '../user-calls.ts';
 import type { Context } from './context.ts';
 
 /**
  * Sets up tRPC: the error format, and the base procedure that all procedures extend. Each call passes these steps:
  *
- * 1. A query or mutation waits for its turn among those of its user, and until its socket has drained.
+ * 1. A query or mutation waits for its turn among those of its user, until its socket has drained, and for a slice of the
+ *    event loop.
  * 2. The token is checked, and that the server reaches its log. The procedure runs, and a query again if an event was erased
  *    meanwhile.
  * 3. The outcome of the call is written to the access log. An error is converted to one of the error table.
@@ -77,13 +79,15 @@ export function createApi({ log, access, credentials, onRejected, health }: ApiO
     });
 
   const calls = new UserCalls();
+  const slices = new Slices();
 
   /** Waits until a call may run. Resolves with a function that must be called after it. */
   const begin = async ({ principal, connection }: Context, signal: AbortSignal | undefined): Promise<() => void> => {
     const end = await calls.begin(principal.sub, signal);
     try {
       await connection?.drained();
-      signal?.throwIfAborted();
+      // A call may be answered at once: the calls of a batch would be answered in one turn of the loop.
+      await slices.run(() => undefined, { user: principal.sub, signal });
     } catch (error) {
       end();
       throw error;

@@ -111,7 +111,7 @@ export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler
     const answers = await Promise.all((calls ?? [{ path, req: whole }]).map(resolve));
     await discardRest(request, response);
     try {
-      if (calls) await sendBatch(response, answers, held);
+      if (calls) await sendBatch(response, answers, { held, turns });
       else await send(response, answers[0] as Response, held);
     } finally {
       if (held) whenClosed(response, held.release);
@@ -172,8 +172,16 @@ function inputsIn(text: string): Record<number, unknown> | undefined {
 }
 
 /** Sends the answers of single calls as the answer of their batch. */
-async function sendBatch(response: ServerResponse, answers: Response[], held: Held | undefined): Promise<void> {
-  const parts = await Promise.all(answers.map(async (answer) => new Uint8Array(await answer.arrayBuffer())));
+async function sendBatch(
+  response: ServerResponse,
+  answers: Response[],
+  { held, turns }: { held: Held | undefined; turns: Turns },
+): Promise<void> {
+  const parts: Uint8Array[] = [];
+  for (const answer of answers) {
+    await turns.next();
+    parts.push(new Uint8Array(await answer.arrayBuffer()));
+  }
   // tRPC answers a batch of one call with an array of one result, and a request that it refuses with an object.
   const refused = parts.findIndex((part) => part[0] !== OPEN_ARRAY);
   const [first] = refused < 0 ? answers : answers.slice(refused);

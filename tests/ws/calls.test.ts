@@ -1,6 +1,8 @@
 import { DatabaseSync } from '@photostructure/sqlite';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
+import { SLICE_MS } from '../../server/slices.ts';
+import { StatsHistory } from '../../server/stats-history.ts';
 import { created, isLive, progress, startServer, temporaryFolder, tokenFor, Wire } from '../support/harness.ts';
 import { publisher, query, upwards } from './setup.ts';
 
@@ -96,6 +98,52 @@ test('[W22] a call that outlives its socket ends', async () => {
   other.exec('COMMIT');
   await using again = await Wire.open(server.url, { token });
   expect((await again.call('query', 'auth.me')).result).toBeDefined();
+});
+
+/** Returns the turn of the event loop of each call of a method, which uses up the time of a turn. */
+function turnsOf<T, K extends 'since' | 'arrayBuffer'>(
+  prototype: T & { [key in K]: (...values: never[]) => unknown },
+  method: K,
+) {
+  const original = prototype[method];
+  const turns: number[] = [];
+  let turn = 0;
+  const count = () => {
+    turn++;
+    immediate = setImmediate(count);
+  };
+  let immediate = setImmediate(count);
+  const spy = vi.spyOn(prototype as { [key: string]: () => unknown }, method).mockImplementation(function (
+    this: T,
+    ...values
+  ) {
+    turns.push(turn);
+    const until = performance.now() + 2 * SLICE_MS;
+    while (performance.now() < until);
+    return original.apply(this, values as never[]);
+  });
+  onTestFinished(() => {
+    clearImmediate(immediate);
+    spy.mockRestore();
+  });
+  return turns;
+}
+
+test('[W22] calls of a message or an HTTP batch that are answered at once are answered in several turns of the event loop', async () => {
+  await using server = await startServer();
+  await using wire = await Wire.open(server.url);
+  const made = turnsOf(StatsHistory.prototype, 'since');
+  wire.send(upwards(101, 110).map((id) => query({ path: 'server.history' }, id)));
+  await wire.until(() => wire.messages.length === 10);
+  expect(new Set(made).size).toBe(10);
+  const encoded = turnsOf(Response.prototype, 'arrayBuffer');
+  const paths = upwards(1, 10).map(() => 'server.history');
+  const answer = await fetch(`${server.url}/trpc/${paths.join(',')}?batch=1`, {
+    headers: { authorization: `Bearer ${await tokenFor()}` },
+  });
+  expect(await answer.json()).toHaveLength(10);
+  expect(new Set(made).size).toBe(20);
+  expect(new Set(encoded).size).toBe(10);
 });
 
 test('[W11] an answer larger than the limit of unsent bytes does not close its socket, and neither do the messages after it', async () => {
