@@ -13,7 +13,7 @@ const MAX_MEMBERS = 50_000;
 /** Maximum number of values in a body. A value takes up to a microsecond to parse, and up to 100 bytes of memory. */
 export const MAX_VALUES = 500_000;
 /** A piece of this size takes at most 5 ms, whatever its values. */
-const PIECE_BYTES = 64 * 1024;
+export const PIECE_BYTES = 64 * 1024;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -76,7 +76,8 @@ export class JsonReader {
   }
 }
 
-class DividedText {
+/** A text that is parsed in pieces. `scan` and `value` throw for what is not JSON. */
+export class DividedText {
   /** Commas and opening brackets: about the number of values. */
   values = 0;
   readonly #bytes: Buffer;

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { initTRPC, TRPCError, tracked } from '@trpc/server';
 import { applyWSSHandler } from '@trpc/server/adapters/ws';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { Wire } from '../../tests/support/harness.ts';
 import { ClientCalls } from './client-calls.ts';
@@ -175,4 +175,18 @@ test('[W50] 50 requests of a message begin in a turn of the event loop, and none
     counts.push(sent.length);
   }
   expect(counts).toEqual([50, 100, 120]);
+});
+
+test('[W25] a message is parsed in pieces, each in a turn of the event loop', async () => {
+  const sent: string[] = [];
+  const line = { send: (text: string) => void sent.push(text), isOpen: true };
+  const calls = new ClientCalls(line, {} as Connection, { router, onError: () => undefined });
+  const input = Array.from({ length: 20_000 }, (_, index) => ({ [`key ${index}`]: 'ä'.repeat(10) }));
+  const message = Buffer.from(JSON.stringify(call('query', 'echo', { input })));
+  let rest = calls.onMessage(message, false);
+  let turns = 1;
+  for (; rest; turns++) rest = rest();
+  expect(turns).toBeGreaterThan(message.length / 2 / 65_536);
+  await vi.waitFor(() => expect(sent).toHaveLength(1));
+  expect(JSON.parse(sent[0] as string)).toEqual({ id: 1, result: { type: 'data', data: input } });
 });

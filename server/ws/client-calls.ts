@@ -12,8 +12,9 @@ import { RunwireError } from '../../shared/errors.ts';
 import type { Context } from '../api/context.ts';
 import type { Principal } from '../auth/principal.ts';
 import { type DirectRequest, DirectSubscription } from '../delivery/direct.ts';
+import { DividedText, PIECE_BYTES } from '../http/json.ts';
 import type { Connection } from './connection.ts';
-import { idAtStart, MAX_VALUES, requestsOf, valuesIn } from './requests.ts';
+import { idAtStart, MAX_VALUES, requestsOf } from './requests.ts';
 import type { MessageReceiver, Rest } from './socket.ts';
 
 /**
@@ -81,11 +82,12 @@ export class ClientCalls implements MessageReceiver, Context {
   }
 
   onMessage(data: Buffer, isBinary: boolean): Rest | undefined {
-    const text = isBinary ? undefined : data.toString();
-    if (text === 'PONG') return undefined;
-    if (text === 'PING') this.#socket.send('PONG');
-    else if (this.#onToken) this.#readParams(text, this.#onToken);
-    else return this.#begin(this.#requestsOf(text), 0);
+    const beat = isBinary || data.length !== 4 ? undefined : data.toString();
+    if (beat === 'PONG') return undefined;
+    if (beat === 'PING') this.#socket.send('PONG');
+    else if (this.#onToken) this.#readParams(data, isBinary, this.#onToken);
+    else if (isBinary) this.#refuseMessage(null, new Error('a binary message'));
+    else return this.#parse(data, new DividedText(data));
     return undefined;
   }
 
@@ -107,11 +109,11 @@ export class ClientCalls implements MessageReceiver, Context {
     this.#respond({ id, jsonrpc, result: { type: 'stopped' } });
   }
 
-  #readParams(text: string | undefined, onToken: (token: string | undefined) => void): void {
+  #readParams(data: Buffer, isBinary: boolean, onToken: (token: string | undefined) => void): void {
     let token: string | undefined;
     try {
-      if (text === undefined || valuesIn(text) > MAX_VALUES) throw new Error('not connection parameters');
-      token = parseConnectionParamsFromUnknown((JSON.parse(text) as { data?: unknown }).data)?.token;
+      if (isBinary || data.length > PIECE_BYTES) throw new Error('not connection parameters');
+      token = parseConnectionParamsFromUnknown((JSON.parse(data.toString()) as { data?: unknown }).data)?.token;
     } catch (cause) {
       this.#options.onError(this.connection, new TRPCError({ code: 'PARSE_ERROR', cause }));
       return;
@@ -120,20 +122,28 @@ export class ClientCalls implements MessageReceiver, Context {
     onToken(token);
   }
 
-  #requestsOf(text: string | undefined): TRPCClientOutgoingMessage[] {
-    if (text !== undefined && valuesIn(text) > MAX_VALUES) {
-      // With the id, because the client waits for its call.
-      const error = new RunwireError('TOO_LARGE', `the message has more than ${MAX_VALUES} values`);
-      this.#refuse({ id: idAtStart(text) }, new TRPCError({ code: 'PARSE_ERROR', cause: error }));
-      return [];
-    }
+  /** Parses a piece of a message, and begins the requests after the last one. Returns the rest for the next turn. */
+  #parse(data: Buffer, text: DividedText): Rest | undefined {
+    let requests: TRPCClientOutgoingMessage[];
     try {
-      if (text === undefined) throw new Error('a binary message');
-      return requestsOf(text, this.#options.router._def._config.transformer);
+      const isAtEnd = text.scan(PIECE_BYTES);
+      if (text.values > MAX_VALUES) {
+        // With the id, because the client waits for its call.
+        const error = new RunwireError('TOO_LARGE', `the message has more than ${MAX_VALUES} values`);
+        this.#refuseMessage(idAtStart(data), error);
+        return undefined;
+      }
+      if (!isAtEnd) return () => this.#parse(data, text);
+      requests = requestsOf(text.value(), this.#options.router._def._config.transformer);
     } catch (cause) {
-      this.#refuse({ id: null }, new TRPCError({ code: 'PARSE_ERROR', cause }));
-      return [];
+      this.#refuseMessage(null, cause);
+      return undefined;
     }
+    return this.#begin(requests, 0);
+  }
+
+  #refuseMessage(id: RequestId['id'], cause: unknown): void {
+    this.#refuse({ id }, new TRPCError({ code: 'PARSE_ERROR', cause }));
   }
 
   /** Begins the requests of a message from an index on. Returns the rest for the next turn. */

@@ -17,6 +17,7 @@ import {
   temporaryFolder,
   tokenFor,
   Wire,
+  type WireMessage,
 } from '../support/harness.ts';
 
 const publisher = { actor: 'ada' };
@@ -43,7 +44,8 @@ describe('limits of one client', () => {
       await using server = await startServer();
       await using wire = await Wire.open(server.url);
       wire.send(`{"id":${id},"method":"query","params":{"path":"auth.me","input":[${'[],'.repeat(30_000)}0]}}`);
-      await wire.until(() => wire.messages.some(({ error }) => error?.data.runwireCode === 'TOO_LARGE'));
+      const isRefused = ({ error }: WireMessage) => /TOO_LARGE|INVALID_INPUT/.test(error?.data.runwireCode ?? '');
+      await wire.until(() => wire.messages.some(isRefused));
       await wire.call('query', 'auth.me');
     },
   );
