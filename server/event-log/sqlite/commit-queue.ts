@@ -255,7 +255,7 @@ export class CommitQueue {
     do {
       isWritten = yield* this.#rewriteWal();
       yield 'probe';
-    } while (!isWritten || !database.emptyWal() || database.wal?.syncNow() !== undefined);
+    } while (!isWritten || database.emptyWal() !== undefined || database.wal?.syncNow() !== undefined);
     database.refusal = undefined;
     database.pauseSlices();
   }

@@ -159,16 +159,15 @@ export class SqliteDatabase {
     return refusalFor(error);
   }
 
-  /**
-   * Moves the content of the WAL into the database file and empties the WAL. Returns false if another process is reading
-   * the WAL.
-   */
-  emptyWal(): boolean {
+  /** Moves the content of the WAL into the database file and empties the WAL. Returns the error. */
+  emptyWal(): unknown {
     try {
       const row = this.db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get() as { busy: number };
-      return row.busy === 0;
-    } catch {
-      return false;
+      return row.busy === 0
+        ? undefined
+        : new RunwireError('UNAVAILABLE', 'another process reads or writes the database');
+    } catch (error) {
+      return error;
     }
   }
 

@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { statSync } from 'node:fs';
 import type { Erasure } from '../../../shared/audit.ts';
+import { RunwireError } from '../../../shared/errors.ts';
 import type { RunRows } from '../../../shared/run.ts';
+import type { Problem } from '../../health.ts';
 import { type RunCache, runKey } from '../commit/run-cache.ts';
 import { CommitRows } from '../commit/run-rows.ts';
 import type { EraseRequest } from '../contract/integrity.ts';
@@ -9,7 +11,7 @@ import { StoredEvent } from '../contract/log.ts';
 import { hashPrefixOf } from '../cursor.ts';
 import { type ChainedRow, rowHash } from '../integrity/canonical.ts';
 import { type ErasableEvent, eventNotFound, formerUsers, planErasure } from '../integrity/erase.ts';
-import { isBusy, type SqliteDatabase, transact } from './database.ts';
+import { causeOf, isBusy, type SqliteDatabase, transact } from './database.ts';
 import { sqliteDriver } from './driver.ts';
 import { type RowStatements, SqliteRun } from './rows.ts';
 import { CHAINED_ROWS } from './schema.ts';
@@ -37,13 +39,16 @@ const REBUILD = `
 `;
 /** Delay before the next try to clean the files, if another process was reading the WAL or held the write lock. */
 const RETRY_MS = 1_000;
+/** Delay after another failure: a try may hold the event loop for the time of a `VACUUM`. */
+const FAILED_RETRY_MS = 60_000;
 
 type Parts = {
   database: SqliteDatabase;
   rows: RowStatements;
   fold: (rows: RunRows, event: never) => void;
   now: () => number;
-  onFailure: (error: unknown) => void;
+  /** Receives what keeps erased text in the files; undefined once they are clean, or wait for the next start. */
+  report: (problem: Problem | undefined) => void;
   /** Called inside the transaction, to remove the event's words from the search index. */
   onErasing: (seq: number) => void;
   /** The rows of hot runs: those of the event's run are dropped. */
@@ -117,10 +122,11 @@ export class SqliteErasure {
    * Removes erased text from the files, if this is due. `isStart`: a large file is rebuilt too.
    */
   clean(isStart = false): void {
-    const { database, onFailure } = this.#parts;
+    const { database, report } = this.#parts;
     const { db, path } = database;
-    if (path === ':memory:' || !this.#statements.isDue.get()) return;
+    if (path === ':memory:') return;
     try {
+      if (!this.#statements.isDue.get()) return;
       const isLarge = statSync(path).size > MAX_VACUUM_BYTES;
       if (isLarge && isStart) {
         this.#rebuildBeside();
@@ -137,11 +143,12 @@ export class SqliteErasure {
         }
         this.#isRebuilt = true;
       }
-      if (!database.emptyWal()) this.#cleanLater();
-      else if (this.#isRebuilt) this.#statements.clearDue.run();
+      const problem = database.emptyWal();
+      if (problem !== undefined) throw problem;
+      if (this.#isRebuilt) this.#statements.clearDue.run();
+      report(undefined);
     } catch (error) {
-      if (isBusy(error)) this.#cleanLater();
-      else onFailure(error);
+      this.#cleanLater(error);
     }
   }
 
@@ -151,29 +158,40 @@ export class SqliteErasure {
   }
 
   #rebuildBeside(): void {
-    const { database, onFailure } = this.#parts;
+    const { database } = this.#parts;
     const driver = sqliteDriver();
     const rebuilder = spawn(process.execPath, ['--eval', REBUILD, driver, database.path], { stdio: 'ignore' });
     this.#rebuilder = rebuilder;
     const erasures = this.#erasures;
-    rebuilder.once('error', onFailure);
+    rebuilder.once('error', (error) => this.#report(error));
     rebuilder.once('exit', (code) => {
       this.#rebuilder = undefined;
       if (database.isClosed) return;
-      if (code !== 0) return onFailure(new Error('cannot rebuild the database file: the next start tries it again'));
+      if (code !== 0) return this.#report(NOT_REBUILT);
       this.#isRebuilt = erasures === this.#erasures; // An erasure meanwhile needs another rebuild.
       this.#cleanAgain();
     });
     rebuilder.unref();
   }
 
-  #cleanLater(): void {
-    this.#retry ??= setTimeout(() => this.#cleanAgain(), RETRY_MS).unref();
+  #report(error: unknown): void {
+    const cause = error instanceof RunwireError ? error.message : causeOf(error);
+    const message = `erased text is still in the files of the database: ${cause}`;
+    this.#parts.report({ message, path: this.#parts.database.path, err: error, isWarning: true });
+  }
+
+  #cleanLater(error: unknown): void {
+    this.#report(error);
+    const delayMs = error instanceof RunwireError || isBusy(error) ? RETRY_MS : FAILED_RETRY_MS;
+    this.#retry ??= setTimeout(() => this.#cleanAgain(), delayMs).unref();
   }
 
   #cleanAgain(): void {
     this.#retry = undefined;
     // In a slice, because a commit may have a transaction open.
-    this.#parts.database.slice(() => this.clean()).catch(() => undefined);
+    const { database } = this.#parts;
+    database.slice(() => this.clean()).catch((error) => database.isClosed || this.#cleanLater(error));
   }
 }
+
+const NOT_REBUILT = new RunwireError('UNAVAILABLE', 'it cannot be rebuilt, and the next start tries it again');

@@ -1,14 +1,26 @@
-import { appendFileSync, copyFileSync, existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { Checkpoint, Verdict } from '../../../shared/audit.ts';
+import { RunwireError } from '../../../shared/errors.ts';
 import { foldEvent } from '../../../shared/events.ts';
+import type { Problem } from '../../health.ts';
 import { append, draft, eraseAt, T0, upTo } from '../conformance/kit.ts';
 import { type AlteredLog, describeTampering, fillLog, flipped, ROWS } from '../conformance/tampering.ts';
 import { verifyChain, verifyStep } from '../integrity/chain.ts';
 import { AuditKeys } from '../integrity/keys.ts';
+import { SqliteDatabase } from './database.ts';
 import { type DatabaseSyncInstance, openSqlite } from './driver.ts';
 import { SqliteChain } from './integrity.ts';
 import { openSqliteLog } from './log.ts';
@@ -394,6 +406,61 @@ describe('files', () => {
     expect(readFileSync(copy).includes('SECRET')).toBe(false);
     expect(readFileSync(`${copy}-wal`).includes('SECRET')).toBe(false);
     expect(await later.integrity.verify()).toMatchObject({ ok: true, erased: 1 });
+  });
+
+  /** A log with a text to erase at position 1. `warnings`: of the condition `erasure`; undefined: it is met. */
+  async function openToErase() {
+    const path = await newPath();
+    const warnings: (string | undefined)[] = [];
+    const health = {
+      report: (condition: string, problem: Problem | undefined) => {
+        if (condition === 'erasure') warnings.push(problem && `${problem.isWarning} ${problem.message}`);
+      },
+      note: () => undefined,
+    };
+    const log = await openSqliteLog({ path, fold: foldEvent, health });
+    onTestFinished(() => log.close());
+    await append(log, draft('run.created', { name: 'SECRET' }));
+    const found = () => ['', '-wal'].some((end) => readFileSync(`${path}${end}`).includes('SECRET'));
+    return { log, path, warnings, found };
+  }
+
+  test('[V12] a cleaning that was refused is tried again, and condition `erasure` has a warning until it has succeeded', async () => {
+    const { log, path, warnings, found } = await openToErase();
+    const reader = openSqlite(path, { readOnly: true });
+    onTestFinished(() => {
+      if (reader.isOpen) reader.close();
+    });
+    reader.exec('BEGIN');
+    reader.prepare('SELECT count(*) FROM events').get();
+    const emptyWal = vi.spyOn(SqliteDatabase.prototype, 'emptyWal');
+    onTestFinished(() => void vi.restoreAllMocks());
+    await eraseAt(log, 1);
+    expect(warnings.at(-1)).toMatch(/^true erased text is still in .*: another process reads/);
+    const database = emptyWal.mock.contexts[0] as SqliteDatabase;
+    database.refusal = new RunwireError('UNAVAILABLE', 'the event log waits for the disk'); // As after an fsync that failed.
+    reader.exec('COMMIT');
+    reader.close();
+    await expect.poll(() => warnings.at(-1), { timeout: 60_000 }).toContain('waits for the disk');
+    expect(found()).toBe(true);
+    database.refusal = undefined;
+    await expect.poll(() => warnings.at(-1), { timeout: 60_000 }).toBeUndefined();
+    expect(found()).toBe(false);
+  });
+
+  test('[V12] a cleaning that failed is tried again after a minute', async () => {
+    const { log, path, warnings, found } = await openToErase();
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    renameSync(path, `${path}-moved`);
+    await eraseAt(log, 1);
+    expect(warnings).toEqual([expect.stringContaining('true erased text is still in the files')]);
+    expect(warnings.at(-1)).not.toContain(path);
+    renameSync(`${path}-moved`, path);
+    expect(found()).toBe(true);
+    vi.advanceTimersByTime(60_000);
+    while (warnings.at(-1) !== undefined) await new Promise((resolve) => setImmediate(resolve));
+    expect(found()).toBe(false);
   });
 });
 

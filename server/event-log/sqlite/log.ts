@@ -1,5 +1,5 @@
 import type { RunRows } from '../../../shared/run.ts';
-import type { Health } from '../../health.ts';
+import type { Health, Problem } from '../../health.ts';
 import type { Caller } from '../../slices.ts';
 import { RunCache } from '../commit/run-cache.ts';
 import {
@@ -64,7 +64,7 @@ export type SqliteOptions = {
   fold: (rows: RunRows, event: never) => void;
   /** Unix ms; default `Date.now`. `recordedAt` does not go back even if this clock does. */
   now?: () => number;
-  /** Receives the problem of the condition `commit`, and a note of each other failure. Default: nothing is reported. */
+  /** Receives the problems of the log's conditions, and a note of each other failure. Default: nothing is reported. */
   health?: Pick<Health, 'report' | 'note'>;
   /** Called after each commit with the number of its events and its duration. */
   onCommit?: (commit: Commit) => void;
@@ -103,7 +103,8 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
       webhooks.erasing(seq);
     };
     const cache = new RunCache<SqliteRun>();
-    const erasure = new SqliteErasure({ database, rows, cache, fold, now, onFailure, onErasing });
+    const report = (problem: Problem | undefined) => health.report('erasure', problem);
+    const erasure = new SqliteErasure({ database, rows, cache, fold, now, report, onErasing });
     erasure.clean(true);
     const access = new SqliteAccess({ db, slice, write });
     const producerState = new SqliteProducerState(db, { slice, write });
