@@ -61,7 +61,11 @@ export class SqliteDatabase {
     this.path = path;
     this.#onFailure = onFailure;
     this.files = path === ':memory:' ? undefined : new DatabaseFiles(path);
-    this.wal = this.files && new Wal(this.files.path, onFailure, driver);
+    const checkpoint = () => {
+      const row = this.db.prepare('PRAGMA wal_checkpoint(PASSIVE)').get() as { checkpointed: number };
+      return row.checkpointed;
+    };
+    this.wal = this.files && new Wal({ path: this.files.path, checkpoint, onFailure, driver });
     let db: DatabaseSyncInstance | undefined;
     try {
       db = openSqlite(path, { timeout: BUSY_START_MS }, driver);

@@ -134,6 +134,7 @@ export async function openSqliteLog(options: SqliteOptions): Promise<EventLog> {
     const opened = database;
     opened.files?.watch(health, (sizes) => {
       opened.wal?.look();
+      if (opened.wal) health.report('wal', opened.wal.problem);
       onSizes(sizes);
     });
     const close = async () => {

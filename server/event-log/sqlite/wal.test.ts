@@ -7,9 +7,11 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  rmSync,
   statSync,
   symlinkSync,
   utimesSync,
+  writeFileSync,
 } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
@@ -18,7 +20,7 @@ import { temporaryFolder } from '../../../tests/support/harness.ts';
 import type { Problem } from '../../health.ts';
 import { append, draft } from '../conformance/kit.ts';
 import { SqliteDatabase, transact } from './database.ts';
-import { openSqlite } from './driver.ts';
+import { openSqlite, sqliteDriver } from './driver.ts';
 import { openSqliteLog } from './log.ts';
 import { Wal } from './wal.ts';
 
@@ -185,16 +187,18 @@ test('[L75] events in the WAL of a server that was killed are in the database fi
 });
 
 /** A WAL that is long enough to be copied. */
-function newWal(driver?: string) {
+function newWal(driver = sqliteDriver()) {
   const path = join(newFolder(), 'log.db');
   const db = openSqlite(path);
   onTestFinished(() => db.close());
   db.exec('PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (x)');
   for (let row = 0; row < 20; row++) db.exec('INSERT INTO t VALUES (zeroblob(1000000))');
-  const failures: unknown[] = [];
-  const wal = new Wal(path, (error) => failures.push(error), driver);
+  const checkpoint = () =>
+    (db.prepare('PRAGMA wal_checkpoint(PASSIVE)').get() as { checkpointed: number }).checkpointed;
+  const onFailure = (error: unknown) => expect.fail(String(error));
+  const wal = new Wal({ path, checkpoint, onFailure, driver });
   onTestFinished(() => wal.close());
-  return { wal, failures, path: `${path}-wal` };
+  return { wal, db, path: `${path}-wal`, databaseBytes: () => statSync(path).size };
 }
 
 test('[L74] the WAL is written again as it is, in steps', () => {
@@ -226,19 +230,90 @@ test('[L73] each try in the event loop that took long doubles the time until the
   expect([5, 6, 6].map(slowAfter)).toEqual([0, 1_000, 2_000]);
 });
 
-test('[L73] a worker that cannot be started is reported, and writes go on', async () => {
+test('[L77] a worker that cannot be started has a warning, and the event loop copies before the next write', async () => {
   // No thread can get a symbol, so the constructor throws, as it does if the process may start no thread.
-  const { wal, failures } = newWal(Symbol('driver') as never);
-  wal.look();
-  expect(failures).toHaveLength(1);
-  expect(wal.wait()).toBeUndefined();
-
+  const early = newWal(Symbol('driver') as never);
+  early.wal.look();
   const late = newWal('no such module');
   late.wal.look();
-  await vi.waitFor(() => expect(late.failures).toHaveLength(1), { timeout: 60_000 });
-  await vi.waitFor(() => expect(late.wal.isFast).toBe(true), { timeout: 60_000 });
-  expect(late.wal.wait()).toBeUndefined();
+  for (const { wal, databaseBytes } of [early, late]) {
+    await vi.waitFor(() => expect(wal.problem).toBeDefined(), { timeout: 60_000 });
+    expect(wal.problem).toMatchObject({ isWarning: true, message: expect.stringContaining('the thread'), err: {} });
+    expect(databaseBytes()).toBeLessThan(1_000_000);
+    expect(wal.wait()).toBeUndefined();
+    expect(databaseBytes()).toBeGreaterThan(20_000_000);
+    expect(wal.isFast).toBe(true);
+    expect(wal.problem).toMatchObject({ message: expect.stringContaining('the thread') });
+  }
 });
+
+test('[L77] while the event loop cannot copy either, the warning states that the WAL grows', async () => {
+  const { wal, db, databaseBytes } = newWal('no such module');
+  wal.look();
+  await vi.waitFor(() => expect(wal.problem).toBeDefined(), { timeout: 60_000 });
+  db.exec('BEGIN IMMEDIATE'); // With an open transaction, a connection cannot copy.
+  expect(wal.wait()).toBeUndefined();
+  expect(wal.problem).toMatchObject({ isWarning: true, message: expect.stringContaining('and grows'), err: {} });
+  expect(databaseBytes()).toBeLessThan(1_000_000);
+  db.exec('ROLLBACK');
+});
+
+/** The driver of this Node.js in a module of its own, and a switch that lets the worker of a WAL fail: `open` or `copy`. */
+function newDriver() {
+  const folder = newFolder();
+  const [path, fails] = [join(folder, 'driver.cjs'), join(folder, 'fails')];
+  const code = `
+    const { existsSync, readFileSync } = require('node:fs');
+    const driver = require(${JSON.stringify(sqliteDriver())});
+    const isWorker = require('node:worker_threads').workerData?.driver !== undefined;
+    const fail = (step) => {
+      if (isWorker && existsSync(${JSON.stringify(fails)}) && readFileSync(${JSON.stringify(fails)}, 'utf8') === step) {
+        throw Object.assign(new Error('disk I/O error'), { errcode: 10 });
+      }
+    };
+    fail('open');
+    exports.DatabaseSync = class extends driver.DatabaseSync {
+      prepare(sql) {
+        const statement = super.prepare(sql);
+        if (!isWorker) return statement;
+        return { get: () => (fail('copy'), statement.get()) };
+      }
+    };
+  `;
+  writeFileSync(path, code);
+  return { path, fail: (step: 'open' | 'copy') => writeFileSync(fails, step), mend: () => rmSync(fails) };
+}
+
+test.each(['open', 'copy'] as const)(
+  '[L77] with a worker that fails each time (%s) the WAL stays short, and condition `wal` has a warning until it copies',
+  async (step) => {
+    const driver = newDriver();
+    driver.fail(step);
+    const warnings: (string | undefined)[] = [];
+    const health = {
+      report: (condition: string, problem: Problem | undefined) => {
+        if (condition === 'wal') warnings.push(problem && `${problem.isWarning} ${problem.message}`);
+      },
+      note: () => undefined,
+    };
+    const path = join(newFolder(), 'log.db');
+    const log = await openSqliteLog({ path, fold: foldEvent, health, driver: driver.path });
+    onTestFinished(() => log.close());
+    const message = 'm'.repeat(2_000);
+    const fill = () =>
+      append(log, ...Array.from({ length: 500 }, (_, n) => draft('stage.progress', { stageId: `s${n}`, message })));
+    let walBytes = 0;
+    for (let batch = 0; batch < 40; batch++) {
+      await fill();
+      walBytes = Math.max(walBytes, statSync(`${path}-wal`).size);
+    }
+    expect(walBytes).toBeLessThan(48 * 1024 * 1024);
+    await vi.waitFor(() => expect(warnings.at(-1)).toContain('true the thread'), { timeout: 60_000 });
+    driver.mend();
+    while (warnings.at(-1) !== undefined) await fill();
+    expect(await log.integrity.verify()).toMatchObject({ ok: true });
+  },
+);
 
 test('[L73] a WAL that is closed starts no worker', async () => {
   const { wal } = newWal();

@@ -1,7 +1,7 @@
 import { closeSync, fdatasync, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
+import type { Problem } from '../../health.ts';
 import { SLICE_MS } from '../../slices.ts';
-import { sqliteDriver } from './driver.ts';
 
 /**
  * The WAL of a database file, and the waits for the disk, none of which holds the event loop for long.
@@ -10,6 +10,7 @@ import { sqliteDriver } from './driver.ts';
  *   event loop while the disk is fast, otherwise in a thread of Node.js, which costs 35 µs of CPU and a turn of the loop.
  * - A worker copies the frames of the WAL into the database file: a checkpoint. Commits go on meanwhile, and add frames.
  *   The worker copies those while further writes wait. Without a frame left to copy, SQLite begins the WAL again.
+ * - If the worker fails, the event loop copies before the next write: otherwise the WAL would grow without a bound.
  *
  * Rejected: SQLite's automatic checkpoint. It runs inside a COMMIT, and takes 20 to 50 ms.
  */
@@ -25,7 +26,7 @@ const MAX_SLOW_MS = 60_000;
 /** Events between two looks at the WAL. */
 const LOOK_EVENTS = 200;
 
-/** The worker has a connection of its own. It answers with the number of copied frames, or -1. */
+/** The worker has a connection of its own. It answers with the number of copied frames, -1 if another process copies, or the error. */
 const CHECKPOINTER = `
   const { parentPort, workerData } = require('node:worker_threads');
   const { DatabaseSync } = require(workerData.driver);
@@ -37,21 +38,32 @@ const CHECKPOINTER = `
       parentPort.close();
       return;
     }
-    let copied = -1;
     try {
-      copied = checkpoint.get().checkpointed;
-    } catch {}
-    parentPort.postMessage(copied);
+      parentPort.postMessage({ copied: checkpoint.get().checkpointed });
+    } catch ({ message, errcode }) {
+      parentPort.postMessage({ error: { message, errcode } });
+    }
   });
 `;
 
-/** `due`: the worker has copied, and the frames that commits have added meanwhile are left. `finishing`: it copies those. */
-type State = 'idle' | 'copying' | 'due' | 'finishing';
+/**
+ * `due`: the worker has copied, and the frames that commits have added meanwhile are left. `finishing`: it copies those.
+ * `failed`: the worker has failed, and the event loop has not copied yet.
+ */
+type State = 'idle' | 'copying' | 'due' | 'finishing' | 'failed';
+
+export type WalParts = {
+  /** Path of the database file, without symbolic links: SQLite puts the WAL beside it. */
+  path: string;
+  /** Copies in the event loop. Returns the number of copied frames, or -1 if another process copies. */
+  checkpoint: () => number;
+  onFailure: (error: unknown) => void;
+  /** The module that the worker loads. */
+  driver: string;
+};
 
 export class Wal {
-  readonly #path: string;
-  readonly #driver: string;
-  readonly #onFailure: (error: unknown) => void;
+  readonly #parts: WalParts;
   #state: State = 'idle';
   /** Frames from which the worker copies. */
   #limit = MAX_FRAMES;
@@ -64,15 +76,18 @@ export class Wal {
   #descriptor: number | undefined;
   #syncing: Promise<void> | undefined;
   #isClosed = false;
+  #problem: Problem | undefined;
   /** Resolves at the end of the present copy; undefined if nobody waits. */
   #waiting: Promise<void> | undefined;
   #resume: () => void = () => undefined;
 
-  /** `path`: of the database file, without symbolic links: SQLite puts the WAL beside it. */
-  constructor(path: string, onFailure: (error: unknown) => void, driver = sqliteDriver()) {
-    this.#path = path;
-    this.#driver = driver;
-    this.#onFailure = onFailure;
+  constructor(parts: WalParts) {
+    this.#parts = parts;
+  }
+
+  /** What keeps the worker from copying; undefined since it has copied. */
+  get problem(): Problem | undefined {
+    return this.#problem;
   }
 
   /** Makes durable what is in the WAL. `error`: undefined if it is durable. MUST NOT be called again before `done`. */
@@ -134,7 +149,7 @@ export class Wal {
   /** Lets the worker copy, if the WAL is long. */
   look(): void {
     this.#eventsSinceLook = 0;
-    if (this.#isClosed || this.#state === 'due' || this.#state === 'finishing') return;
+    if (this.#isClosed || (this.#state !== 'idle' && this.#state !== 'copying')) return;
     const frames = this.#frames();
     this.#isLate = this.#state === 'copying' && frames >= this.#limit + MAX_FRAMES;
     if (this.#state === 'copying' || frames < this.#limit) return;
@@ -144,6 +159,7 @@ export class Wal {
 
   /** Call before a transaction that writes. Returns a promise to wait for, or undefined if it can begin. */
   wait(): Promise<void> | undefined {
+    if (this.#state === 'failed' && !this.#isClosed) this.#copyHere();
     if (this.#isClosed || this.#state === 'idle' || (this.#state === 'copying' && !this.#isLate)) return undefined;
     this.#waiting ??= new Promise((resolve) => (this.#resume = resolve));
     const waiting = this.#waiting;
@@ -181,42 +197,72 @@ export class Wal {
       this.#worker ??= this.#start();
       this.#worker.postMessage(true);
     } catch (error) {
-      this.#onFailure(error); // The process has reached its limit of threads, for example.
-      this.#copied(-1);
+      this.#failed(error); // The process has reached its limit of threads, for example.
     }
+  }
+
+  #failed(error: unknown): void {
+    this.#warn(
+      'the thread that copies the WAL into the database file fails: writes wait while the server copies it',
+      error,
+    );
+    this.#end('failed');
+  }
+
+  /** Holds the event loop for 20 to 50 ms. */
+  #copyHere(): void {
+    let copied = -1;
+    try {
+      copied = this.#parts.checkpoint();
+    } catch (error) {
+      this.#warn('the WAL cannot be copied into the database file, and grows', error);
+    }
+    this.#copied(copied);
+  }
+
+  #warn(message: string, err: unknown): void {
+    this.#problem = { message, path: this.#parts.path, err, isWarning: true };
   }
 
   #start(): Worker {
     const worker = new Worker(CHECKPOINTER, {
       eval: true,
-      workerData: { driver: this.#driver, path: this.#path },
+      workerData: { driver: this.#parts.driver, path: this.#parts.path },
       execArgv: ['--no-warnings'], // `node:sqlite` of Node.js 22 warns that it is experimental.
       name: 'runwire-checkpoint',
     });
-    worker.on('message', (copied: number) => {
-      if (this.#worker === worker) this.#copied(copied);
+    worker.on('message', ({ copied = -1, error }: { copied?: number; error?: object }) => {
+      if (this.#worker !== worker) return;
+      if (error) return this.#failed(error);
+      if (copied >= 0) this.#problem = undefined;
+      this.#copied(copied);
     });
-    worker.on('error', this.#onFailure);
+    let failure: unknown;
+    worker.on('error', (error) => (failure = error));
     worker.on('exit', () => {
       if (this.#worker !== worker) return;
       this.#worker = undefined;
-      this.#copied(-1);
+      this.#failed(failure);
     });
     worker.unref(); // After `on('message')`, which refs it on Node.js 24.
     return worker;
   }
 
   #copied(copied: number): void {
-    this.#worker?.unref();
     const frames = this.#frames();
-    this.#isLate = false;
     if (this.#state === 'copying' && copied >= 0 && copied < frames) {
-      this.#state = 'due';
-    } else {
-      // Another process that reads the WAL, or a failure, keeps SQLite from beginning it again.
-      this.#limit = copied >= frames ? MAX_FRAMES : frames + RETRY_FRAMES;
-      this.#state = 'idle';
+      this.#end('due');
+      return;
     }
+    // Another process that reads the WAL, or a failure, keeps SQLite from beginning it again.
+    this.#limit = copied >= frames ? MAX_FRAMES : frames + RETRY_FRAMES;
+    this.#end('idle');
+  }
+
+  #end(state: State): void {
+    this.#worker?.unref();
+    this.#state = state;
+    this.#isLate = false;
     this.#waiting = undefined;
     this.#resume();
   }
@@ -240,7 +286,7 @@ export class Wal {
       }
       return low;
     } catch (error) {
-      this.#onFailure(error);
+      this.#parts.onFailure(error);
       return 0;
     }
   }
@@ -253,7 +299,7 @@ export class Wal {
 
   // SQLite has no locks on the WAL, which a close would end.
   #file(): number {
-    this.#descriptor ??= openSync(`${this.#path}-wal`, 'r+');
+    this.#descriptor ??= openSync(`${this.#parts.path}-wal`, 'r+');
     return this.#descriptor;
   }
 
