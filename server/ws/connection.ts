@@ -177,7 +177,7 @@ export class Connection implements CallerConnection, SocketObserver {
   }
 
   onOverflow(): void {
-    this.close(closeCodes.overLimit, 'too many messages before the token was verified');
+    this.close(closeCodes.overLimit, 'too many messages at once');
   }
 
   onStall(): void {

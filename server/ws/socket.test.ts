@@ -114,6 +114,25 @@ test('[W19] a client that sends too many messages, or too much after decompressi
   }
 });
 
+test('[W50] a client that sends too much after decompression, while its messages are kept back, overflows with a token too', async () => {
+  let count = 0;
+  let countAtOverflow: number | undefined;
+  const observer: Partial<SocketObserver> = {
+    onReceive: () => void count++,
+    onOverflow: () => {
+      countAtOverflow ??= count;
+      pair.socket.close(4429, 'too many messages at once');
+    },
+  };
+  await using pair = await openPair(observer, true);
+  const { client, received } = pair;
+  const message = 'x'.repeat(1024 * 1024);
+  for (let index = 0; index < 50; index++) client.send(message);
+  expect((await once(client, 'close'))[0]).toBe(4429);
+  expect(countAtOverflow).toBe(6);
+  expect(received).toEqual([]);
+});
+
 test('[W50] what is left of a message is handled in later turns, before the messages that follow', async () => {
   await using pair = await openPair();
   const { client, socket, received } = pair;

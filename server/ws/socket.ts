@@ -24,9 +24,14 @@ const DRAIN_POLL_MS = 20;
 const MAX_UNVERIFIED_BYTES = 64 * 1024;
 /** A chunk of fewer bytes counts as this many: each chunk and each buffer has a cost of its own. */
 const MIN_CHUNK_BYTES = 256;
-/** What a socket keeps back. The bytes of a compressed message are counted after its decompression. */
+/** What a socket keeps back until the token is verified. A compressed message counts its bytes after decompression. */
 const MAX_HELD_MESSAGES = 2_048;
 const MAX_HELD_BYTES = 1024 * 1024;
+/**
+ * What a socket keeps back afterwards, besides the last message. It is paused then, but one chunk of a compressed socket may have
+ * hundreds of messages of the maximum size.
+ */
+const MAX_HELD_VERIFIED_BYTES = 4 * 1024 * 1024;
 
 /**
  * Gets all events of a socket. One object, because a listener for each event would cost every idle socket a few hundred
@@ -37,7 +42,7 @@ export interface SocketObserver {
   onReceive(isMessage: boolean): void;
   /** A message was sent. */
   onSend(): void;
-  /** The client has sent more than the socket may keep back until the token is verified. */
+  /** The client has sent more than the socket may keep back. */
   onOverflow(): void;
   /** A reader begins to wait until the socket has drained. */
   onStall(): void;
@@ -209,11 +214,13 @@ export class DirectWebSocket extends WebSocket {
 
   #keep(message: Message): void {
     const held = this.#held as (Message | Rest)[];
+    const before = this.#heldBytes;
     held.push(message);
     this.#heldBytes += message.data.length;
-    // Afterwards, the socket reads nothing more while it keeps messages back.
-    if (this.observer?.isAuthenticated) return;
-    if (held.length > MAX_HELD_MESSAGES || this.#heldBytes > MAX_HELD_BYTES) this.observer?.onOverflow();
+    const isOverflow = this.observer?.isAuthenticated
+      ? before > MAX_HELD_VERIFIED_BYTES
+      : held.length > MAX_HELD_MESSAGES || this.#heldBytes > MAX_HELD_BYTES;
+    if (isOverflow) this.observer?.onOverflow();
   }
 
   #readOn(): void {
