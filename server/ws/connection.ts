@@ -48,6 +48,8 @@ export interface ConnectionRegistry {
   readonly restMs: number;
   /** Subscriptions of all connections. */
   subscriptions: number;
+  /** Returns a promise to wait for before a message of a user is answered, or undefined. Users take turns. */
+  turnToAnswer(user: string | undefined): Promise<void> | undefined;
   /** Called when the socket has closed. Returns a promise to wait for before the connection ends, or undefined. */
   turnToClose(connection: Connection): Promise<void> | undefined;
   remove(connection: Connection): void;
@@ -183,6 +185,10 @@ export class Connection implements CallerConnection, SocketObserver {
   onStall(): void {
     this.#registry.counts.stalls++;
     this.#restsUntil = 0;
+  }
+
+  turnToAnswer(): Promise<void> | undefined {
+    return this.#registry.turnToAnswer(this.#principal?.sub);
   }
 
   turnToClose(): Promise<void> | undefined {

@@ -39,7 +39,7 @@ const SWEEP_SLICE_MS = 1;
 export class Connections implements ConnectionRegistry {
   readonly options: ConnectionsOptions;
   readonly counts: ConnectionCounts = { closes: new Map(), stalls: 0 };
-  readonly #closing = new Turns();
+  readonly #turns = new Turns();
   readonly #open = new Set<Connection>();
   /** Those of {@link #open} with a closed socket: they wait for their turn to end. */
   readonly #closed = new Set<Connection>();
@@ -141,8 +141,12 @@ export class Connections implements ConnectionRegistry {
     if (this.#open.size === 0) this.#onEmpty();
   }
 
+  turnToAnswer(user: string | undefined): Promise<void> | undefined {
+    return this.#turns.next({ user });
+  }
+
   turnToClose(connection: Connection): Promise<void> | undefined {
-    const turn = this.#closing.next();
+    const turn = this.#turns.next();
     if (turn && this.#open.has(connection)) this.#closed.add(connection);
     return turn;
   }

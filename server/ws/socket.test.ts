@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { AddressInfo, Socket } from 'node:net';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { Turns } from '../slices.ts';
+import { SLICE_MS, Turns } from '../slices.ts';
 import { DirectWebSocket, type SocketObserver } from './socket.ts';
 
 const silent: SocketObserver = {
@@ -12,6 +12,7 @@ const silent: SocketObserver = {
   onSend() {},
   onStall() {},
   onClose() {},
+  turnToAnswer: () => undefined,
   turnToClose: () => undefined,
 };
 
@@ -156,6 +157,39 @@ test('[W50] what is left of a message is handled in later turns, before the mess
   expect(received.map(([first]) => first).join('')).toBe('aaabbbccc');
   expect(new Set(turns).size).toBe(9);
   expect(socket.isPaused).toBe(false);
+});
+
+test('[W51] messages that arrive together on several sockets are passed on in several turns of the event loop, in order', async () => {
+  const turns = new Turns();
+  const pairs = await Promise.all(Array.from({ length: 5 }, () => openPair({ turnToAnswer: () => turns.next() })));
+  onTestFinished(async () => void (await Promise.all(pairs.map((pair) => pair[Symbol.asyncDispose]()))));
+  let turn = 0;
+  const count = () => {
+    turn++;
+    immediate = setImmediate(count);
+  };
+  let immediate = setImmediate(count);
+  onTestFinished(() => clearImmediate(immediate));
+  const passedIn: number[] = [];
+  const texts = pairs.map((): string[] => []);
+  for (const [index, { socket, client }] of pairs.entries()) {
+    socket.receiver = {
+      onMessage: (data) => {
+        texts[index]?.push(String(data));
+        passedIn.push(turn);
+        const until = performance.now() + 2 * SLICE_MS;
+        while (performance.now() < until);
+        return undefined;
+      },
+      ...{ onError() {}, onClose() {} },
+    };
+    socket.release();
+    for (const text of ['a', 'b', 'c']) client.send(text);
+  }
+  await expect.poll(() => passedIn.length).toBe(15);
+  expect(texts).toEqual(pairs.map(() => ['a', 'b', 'c']));
+  expect(new Set(passedIn).size).toBe(15);
+  expect(pairs.some(({ socket }) => socket.isPaused)).toBe(false);
 });
 
 test('[W40] connections with sockets that close at once end in several turns of the event loop, each once', async () => {

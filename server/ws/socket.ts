@@ -8,8 +8,8 @@ import { SocketSink } from './socket-sink.ts';
  * The server's WebSocket class. It adds three features to the class of `ws`:
  *
  * - It reports received and sent messages to one observer, and gives messages to one receiver.
- * - It keeps received messages back while the token is verified, and while the calls of a message begin, and reads few of
- *   them.
+ * - It keeps received messages back while the token is verified, while the calls of a message begin, and while it waits for
+ *   its turn, and reads few of them.
  * - It writes ready WebSocket frames ({@link SocketSink}), and reports when its unsent bytes have drained.
  */
 
@@ -49,6 +49,8 @@ export interface SocketObserver {
   onClose(): void;
   /** Whether the token is verified. Before that, messages are not answered. */
   readonly isAuthenticated: boolean;
+  /** Returns a promise to wait for before a message is passed on, or undefined if it may be passed on now. */
+  turnToAnswer(): Promise<void> | undefined;
   /** Returns a promise to wait for before {@link onClose}, or undefined if it may be called now. */
   turnToClose(): Promise<void> | undefined;
 }
@@ -121,17 +123,27 @@ export class DirectWebSocket extends WebSocket {
       this.#readOn();
       return;
     }
-    setImmediate(() => {
-      const next = this.#held?.shift();
-      if (next) {
-        if (typeof next !== 'function') this.#heldBytes -= next.data.length;
-        this.#pass(next);
+    setImmediate(() => this.#awaitTurn());
+  }
+
+  #awaitTurn(): void {
+    const turn = this.observer?.turnToAnswer();
+    if (turn) void turn.then(() => this.#passNext());
+    else this.#passNext();
+  }
+
+  #passNext(): void {
+    const next = this.#held?.shift();
+    if (next) {
+      if (typeof next !== 'function') this.#heldBytes -= next.data.length;
+      this.#pass(next);
+      if (this.#held && this.#held.length > 0) {
         this.release();
         return;
       }
-      this.#held = undefined;
-      this.#readOn();
-    });
+    }
+    this.#held = undefined;
+    this.#readOn();
   }
 
   /** `ws` reports all events here. Messages and errors have one receiver, so they need no listeners. */
@@ -156,8 +168,18 @@ export class DirectWebSocket extends WebSocket {
   #onMessage(message: Message): void {
     this.observer?.onReceive(true);
     if (!this.isOpen) return;
-    if (this.#held) this.#keep(message);
-    else if (this.#pass(message)) this.release();
+    if (this.#held) {
+      this.#keep(message);
+      return;
+    }
+    // The first message has the token, and waits for its turn where that is verified.
+    const turn = this.observer?.isAuthenticated ? this.observer.turnToAnswer() : undefined;
+    if (turn) {
+      this.hold();
+      this.#keep(message);
+      this.pause();
+      void turn.then(() => this.#passNext());
+    } else if (this.#pass(message)) this.release();
   }
 
   /** Thousands of sockets may close at once, and each ends a connection with its subscriptions. */
