@@ -54,9 +54,10 @@ export const runwireTable = {
 export function foldOf<T extends EventTable>(
   table: T,
 ): (rows: RunRows, event: T extends Registry ? EventOf<T> : Envelope) => void {
+  objectOf(table, 'table');
   return (rows, event) => {
-    const envelope = event as Envelope;
-    beginFold(rows, envelope);
+    const envelope = objectOf(event, 'event') as Envelope;
+    beginFold(objectOf(rows, 'rows'), envelope);
     table[envelope.type]?.fold?.(rows, event as never);
     finishFold(rows);
   };

@@ -1,3 +1,5 @@
+import { objectOf } from './errors.ts';
+
 /**
  * The constants and types of the protocol that client and server share: signals, close codes, heartbeat and limits.
  * docs/protocol.md describes the messages.
@@ -18,7 +20,7 @@ export type GapReason = 'expired' | 'epoch_changed' | 'ahead' | 'access_changed'
 
 /** Returns whether an item of a subscription is a signal. The name of an event type must not begin with `stream.`. */
 export function isSignal(item: object): item is StreamSignal {
-  const { type } = item as { type?: unknown };
+  const { type } = objectOf(item, 'item') as { type?: unknown };
   return type === 'stream.live' || type === 'stream.gap';
 }
 

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { expect, onTestFinished, test } from 'vitest';
 import { createRunwireHooks, eventMatcher } from '../client/hooks/index.ts';
 import { createConnection, createRunwireClient, fetchRun, prefetchRun, prefetchRuns } from '../client/index.ts';
@@ -5,7 +6,17 @@ import { createPublisher } from '../client/publisher/index.ts';
 import { createRunwireReact } from '../client/react/index.ts';
 import { createRunwireTanstack } from '../client/tanstack/index.ts';
 import { can, createRunServer, signToken } from '../server/index.ts';
-import { categoriesOf, defineEvent, draftSchemaOf, eventSchemaOf, RunwireError } from '../shared/index.ts';
+import {
+  categoriesOf,
+  defineEvent,
+  draftSchemaOf,
+  eventSchemaOf,
+  foldEvent,
+  foldOf,
+  isSignal,
+  RunMemory,
+  RunwireError,
+} from '../shared/index.ts';
 import { created, everyone, openServer, secret } from './support/harness.ts';
 
 /** Arguments of public functions that the types refuse, as a caller in JavaScript may give them. */
@@ -24,6 +35,7 @@ const calls: { [call: string]: [path: string, (value: never) => unknown] } = {
   'bus.publish(drafts, …)': ['publisher', async (value) => (await ofServer()).bus.publish([created('r1')], value)],
   'approvals.wait(…)': ['options', async (value) => (await ofServer()).approvals.wait(value)],
   'can(…, action)': ['principal', (value) => can(value, 'read')],
+  'can(principal, …)': ['action', (value) => can(everyone, value)],
   'can(principal, action, …)': ['resource', (value) => can(everyone, 'read', value)],
   'signToken(…, claims)': ['options', (value) => signToken(value, { sub: 'ada', projects: ['*'], roles: [] })],
   'signToken(options, …)': ['claims', (value) => signToken({ secret }, value)],
@@ -44,6 +56,10 @@ const calls: { [call: string]: [path: string, (value: never) => unknown] } = {
   'draftSchemaOf(…)': ['registry', (value) => draftSchemaOf(value)],
   'eventSchemaOf({ x: … })': ['registry.x', (value) => eventSchemaOf({ x: value })],
   'categoriesOf(…)': ['registry', (value) => categoriesOf(value)],
+  'foldOf(…)': ['table', (value) => foldOf(value)],
+  'foldEvent(…, event)': ['rows', (value) => foldEvent(value, {} as never)],
+  'foldEvent(rows, …)': ['event', (value) => foldEvent(new RunMemory(), value)],
+  'isSignal(…)': ['item', (value) => isSignal(value)],
   'createRunServer({ events: … })': ['registry', (value) => createRunServer({ ...ours, events: value })],
   'createRunwireHooks(…)': ['registry', (value) => createRunwireHooks(value)],
   'createRunwireReact({ x: … })': ['registry.x', (value) => createRunwireReact({ x: value })],
@@ -70,3 +86,24 @@ test.for(Object.entries(calls))(
     }
   },
 );
+
+/** Functions that accept every value, and tRPC's object for its hooks, which is a function. */
+const others = new Set(['isValidWebSocketEvent', 'runwireErrorOf', 'trpc', 'RunwireProvider']);
+const isHookOrClass = (name: string, value: unknown) => /^use[A-Z]/.test(name) || /^class\b/.test(String(value));
+
+test('[K40] each public function of each entry of the package has a line above', async () => {
+  const { exports } = JSON.parse(readFileSync('package.json', 'utf8')) as { exports: object };
+  const files = Object.values(exports).flatMap((entry: string | object) =>
+    typeof entry === 'string' ? [] : Object.values(entry).filter((path) => path.endsWith('.js')),
+  );
+  const names = new Set<string>();
+  for (const file of files) {
+    const source = `../${file.replace('./dist/', '').replace(/js$/, 'ts')}`;
+    for (const [name, value] of Object.entries((await import(source)) as object)) {
+      if (typeof value === 'function' && !isHookOrClass(name, value) && !others.has(name)) names.add(name);
+    }
+  }
+  const tested = new Set(Object.keys(calls).map((call) => call.split('(')[0]));
+  expect([...names].filter((name) => !tested.has(name))).toEqual([]);
+  expect(names.size).toBeGreaterThan(15);
+});

@@ -35,9 +35,15 @@ export type Resource = {
   requiredRole?: string | undefined;
 };
 
-/** Whether a principal may perform an action, on a run or a project if one is given. Every permission check calls this. */
+/**
+ * Whether a principal may perform an action, on a run or a project if one is given. Every permission check calls this. Throws
+ * `INVALID_INPUT` for an unknown action.
+ */
 export function can(principal: Principal, action: Action, resource: Resource = {}): boolean {
   const { projectId, runId, requiredRole } = objectOf(resource, 'resource');
+  if (!Object.hasOwn(allowed, action)) {
+    throw new RunwireError('INVALID_INPUT', 'action: must be an action', { path: 'action' });
+  }
   const sufficient: readonly string[] =
     action === 'decide' && requiredRole !== undefined ? [requiredRole] : allowed[action];
   if (!objectOf(principal, 'principal').roles.some((role) => sufficient.includes(role))) return false;
