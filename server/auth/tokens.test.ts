@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto';
 import { chmodSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { base64url, SignJWT, UnsecuredJWT } from 'jose';
@@ -13,6 +14,13 @@ const claims = { projects: ['demo'], roles: ['viewer'] };
 const inAnHour = Math.floor(Date.now() / 1000) + 3_600;
 const sign = (alg: string, payload: object, by: Uint8Array = key) =>
   new SignJWT({ sub: 'ada', exp: inAnHour, ...claims, ...payload }).setProtectedHeader({ alg }).sign(by);
+
+const header = (json: string) => Buffer.from(json, 'latin1').toString('base64url');
+/** Returns a valid token, but with another text of the header. */
+const signed = async (head: string) => {
+  const text = `${head}.${(await tokenFor()).split('.')[1]}`;
+  return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`;
+};
 
 /** An HS256 token is verified at once: a refusal is thrown. */
 const verified = async (options: Parameters<typeof hs256>[0], token: string) => hs256(options)(token);
@@ -56,6 +64,9 @@ describe('tokens', () => {
       new SignJWT({ sub: 'ada', exp: inAnHour, ...claims })
         .setProtectedHeader({ alg: 'HS256', crit: ['b64'], b64: true })
         .sign(key),
+    'a header with padding': () => signed(`${header('{"alg":"HS256"}')}=`),
+    'a header with a character outside of base64url': () => signed(`${header('{"alg":"HS256"}')}!`),
+    'a header that is not UTF-8': () => signed(header('{"alg":"HS256","x":"\xff"}')),
     'a fourth part': async () => `${await tokenFor()}.`,
     'a signature with padding': async () => `${await tokenFor()}=`,
     'a signature cut short': async () => (await tokenFor()).slice(0, -4),

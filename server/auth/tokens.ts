@@ -1,5 +1,5 @@
 import { createHmac, createSecretKey, type KeyObject, randomUUID, timingSafeEqual } from 'node:crypto';
-import { errors, type JWTPayload, type JWTVerifyOptions, UnsecuredJWT } from 'jose';
+import { decodeProtectedHeader, errors, type JWTPayload, type JWTVerifyOptions, UnsecuredJWT } from 'jose';
 import { z } from 'zod';
 import { objectOf, RunwireError } from '../../shared/errors.ts';
 import { describeIssue } from '../../shared/issues.ts';
@@ -81,7 +81,7 @@ function claimsOf(token: string, key: KeyObject, options: JWTVerifyOptions): JWT
   const actual = Buffer.from(signature);
   const expected = Buffer.from(signatureOf(`${header}.${payload}`, key));
   if (rest.length > 0 || actual.length !== expected.length || !timingSafeEqual(actual, expected)) throw badToken();
-  const { alg, crit } = JSON.parse(Buffer.from(header, 'base64url').toString()) as { alg?: unknown; crit?: unknown };
+  const { alg, crit } = decodeProtectedHeader(token);
   if (alg !== 'HS256' || crit !== undefined) throw badToken();
   return UnsecuredJWT.decode(`${UNSECURED}.${payload}.`, options).payload;
 }
