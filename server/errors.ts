@@ -1,5 +1,6 @@
 import { TRPCError } from '@trpc/server';
 import { ZodError } from 'zod';
+import { trpcCodes } from '../shared/error-table.ts';
 import { type ErrorCode, errorCodes, RunwireError } from '../shared/errors.ts';
 import { describeIssue } from '../shared/issues.ts';
 
@@ -7,7 +8,7 @@ import { describeIssue } from '../shared/issues.ts';
 
 /** Converts to a tRPC error. The error table has the HTTP status for each code. */
 export const toTRPCError = (error: RunwireError): TRPCError =>
-  new TRPCError({ code: errorCodes[error.code].trpc, message: error.message, cause: error });
+  new TRPCError({ code: trpcCodes[errorCodes[error.code]], message: error.message, cause: error });
 
 /** Codes and messages for errors that tRPC itself throws: tRPC's own messages may quote the client's input. */
 const byTRPCCode: Partial<Record<TRPCError['code'], [ErrorCode, string]>> = {

@@ -1,51 +1,34 @@
 /**
- * The table of all error codes; `error-table.ts` adds the advice. Tests check that the router, the HTTP routes, the client and
- * docs/protocol.md agree with the table. An error message never contains a value that a client sent: the value may be
+ * All error codes with their HTTP status; `error-table.ts` adds the advice. Tests check that the router, the HTTP routes, the
+ * client and docs/protocol.md agree with them. An error message never contains a value that a client sent: the value may be
  * protected information.
  */
-
-type ErrorEntry = {
-  /** HTTP status. */
-  http: number;
-  /** tRPC code. */
-  trpc:
-    | 'UNAUTHORIZED'
-    | 'FORBIDDEN'
-    | 'NOT_FOUND'
-    | 'CONFLICT'
-    | 'BAD_REQUEST'
-    | 'UNPROCESSABLE_CONTENT'
-    | 'PAYLOAD_TOO_LARGE'
-    | 'TOO_MANY_REQUESTS'
-    | 'SERVICE_UNAVAILABLE'
-    | 'INTERNAL_SERVER_ERROR';
-  /** Whether the same request may succeed later. */
-  retryable: boolean;
-};
-
 export const errorCodes = {
-  UNAUTHENTICATED: { http: 401, trpc: 'UNAUTHORIZED', retryable: false },
-  FORBIDDEN: { http: 403, trpc: 'FORBIDDEN', retryable: false },
-  RUN_NOT_FOUND: { http: 404, trpc: 'NOT_FOUND', retryable: false },
-  RUN_AMBIGUOUS: { http: 409, trpc: 'CONFLICT', retryable: false },
-  INVALID_EVENT: { http: 422, trpc: 'UNPROCESSABLE_CONTENT', retryable: false },
-  INVALID_INPUT: { http: 400, trpc: 'BAD_REQUEST', retryable: false },
-  PHI_REJECTED: { http: 422, trpc: 'UNPROCESSABLE_CONTENT', retryable: false },
-  CURSOR_INVALID: { http: 400, trpc: 'BAD_REQUEST', retryable: false },
-  TOO_LARGE: { http: 413, trpc: 'PAYLOAD_TOO_LARGE', retryable: false },
-  RATE_LIMITED: { http: 429, trpc: 'TOO_MANY_REQUESTS', retryable: true },
-  EVENT_NOT_FOUND: { http: 404, trpc: 'NOT_FOUND', retryable: false },
-  APPROVAL_NOT_FOUND: { http: 404, trpc: 'NOT_FOUND', retryable: false },
-  APPROVAL_ID_TAKEN: { http: 409, trpc: 'CONFLICT', retryable: false },
-  APPROVAL_ALREADY_DECIDED: { http: 409, trpc: 'CONFLICT', retryable: false },
-  APPROVAL_EXPIRED: { http: 409, trpc: 'CONFLICT', retryable: false },
-  EVIDENCE_CHANGED: { http: 409, trpc: 'CONFLICT', retryable: false },
-  NOT_ALLOWED_TO_DECIDE: { http: 403, trpc: 'FORBIDDEN', retryable: false },
-  WEBHOOK_NOT_FOUND: { http: 404, trpc: 'NOT_FOUND', retryable: false },
-  NOT_FOUND: { http: 404, trpc: 'NOT_FOUND', retryable: false },
-  UNAVAILABLE: { http: 503, trpc: 'SERVICE_UNAVAILABLE', retryable: true },
-  INTERNAL: { http: 500, trpc: 'INTERNAL_SERVER_ERROR', retryable: true },
-} as const satisfies Record<string, ErrorEntry>;
+  UNAUTHENTICATED: 401,
+  FORBIDDEN: 403,
+  RUN_NOT_FOUND: 404,
+  RUN_AMBIGUOUS: 409,
+  INVALID_EVENT: 422,
+  INVALID_INPUT: 400,
+  PHI_REJECTED: 422,
+  CURSOR_INVALID: 400,
+  TOO_LARGE: 413,
+  RATE_LIMITED: 429,
+  EVENT_NOT_FOUND: 404,
+  APPROVAL_NOT_FOUND: 404,
+  APPROVAL_ID_TAKEN: 409,
+  APPROVAL_ALREADY_DECIDED: 409,
+  APPROVAL_EXPIRED: 409,
+  EVIDENCE_CHANGED: 409,
+  NOT_ALLOWED_TO_DECIDE: 403,
+  WEBHOOK_NOT_FOUND: 404,
+  NOT_FOUND: 404,
+  UNAVAILABLE: 503,
+  INTERNAL: 500,
+} as const;
+
+/** Whether the same request may succeed later: after a rate limit, and after a failure of the server. */
+export const isRetryableStatus = (http: number): boolean => http === 429 || http >= 500;
 
 /** The code of a {@link RunwireError}; `errorTable` has the advice for each. */
 export type ErrorCode = keyof typeof errorCodes;
@@ -113,7 +96,7 @@ export class RunwireError extends Error {
 
   /** Whether the same request may succeed later. */
   get isRetryable(): boolean {
-    return errorCodes[this.code].retryable;
+    return isRetryableStatus(errorCodes[this.code]);
   }
 
   /** Returns the HTTP response body: `{error: {code, message, path?}}`. A refused publish request adds `errors`. */

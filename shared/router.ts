@@ -338,7 +338,7 @@ export type ApiError = {
   message: string;
   data: {
     code: TRPC_ERROR_CODE_KEY;
-    httpStatus: (typeof errorCodes)[ErrorCode]['http'];
+    httpStatus: (typeof errorCodes)[ErrorCode];
     runwireCode: ErrorCode;
     /** The procedure. */
     path?: string;

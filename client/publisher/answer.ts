@@ -35,7 +35,7 @@ export async function readAnswer(response: Response, count: number): Promise<Ans
   const { code, message = `the server answered ${status}`, path } = body.error ?? {};
   const issues = body.errors ?? [];
   // Other programs have errors of this form too. The status of the code makes a mistake unlikely.
-  const isOwn = code !== undefined && Object.hasOwn(errorCodes, code) && errorCodes[code].http === status;
+  const isOwn = code !== undefined && Object.hasOwn(errorCodes, code) && errorCodes[code] === status;
   if (isOwn && isListOf<DraftIssue>(issues, 'index')) {
     const error = new RunwireError(code, message, { path, issues });
     return { kind: error.isRetryable ? 'unavailable' : 'refused', error };

@@ -62,7 +62,7 @@ export function createApi({ log, access, credentials, onRejected, health }: ApiO
           message: known.message,
           data: {
             code: shape.data.code,
-            httpStatus: errorCodes[known.code].http,
+            httpStatus: errorCodes[known.code],
             runwireCode: known.code,
             ...(shape.data.path !== undefined && paths.has(shape.data.path) ? { path: shape.data.path } : {}),
             ...(known.path === undefined ? {} : { field: known.path }),

@@ -42,7 +42,7 @@ export function sendError(response: ServerResponse, error: RunwireError): void {
   }
   if (error.code === 'UNAUTHENTICATED') response.setHeader('www-authenticate', 'Bearer');
   if (isTemporary(error.code)) response.setHeader('retry-after', RETRY_AFTER_SECONDS);
-  sendJson(response, errorCodes[error.code].http, error);
+  sendJson(response, errorCodes[error.code], error);
 }
 
 /** Time for a client to send the rest of a refused request. */

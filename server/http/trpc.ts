@@ -94,7 +94,7 @@ export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler
         allowMethodOverride: true,
         // Sets the status of the error table. For requests that tRPC itself refuses, tRPC would set other statuses.
         responseMeta: ({ errors, info }) => {
-          const statuses = new Set(errors.map((error) => errorCodes[toRunwireError(error).code].http));
+          const statuses = new Set(errors.map((error) => errorCodes[toRunwireError(error).code]));
           const [status] = statuses;
           const isForAllCalls = statuses.size === 1 && errors.length === (info?.calls.length ?? 1);
           const headers = new Headers({ 'cache-control': 'no-store' }); // tRPC replaces this header for a stream.

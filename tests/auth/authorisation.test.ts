@@ -387,7 +387,7 @@ const faces: Record<string, (world: World, token: string, principal: Principal) 
 /** Checks that the status matches the error code. */
 async function checked(response: Response): Promise<Answer> {
   const answer = answerOf((await response.json()) as never);
-  expect(response.status).toBe(answer.code === 'ok' ? 200 : errorCodes[answer.code].http);
+  expect(response.status).toBe(answer.code === 'ok' ? 200 : errorCodes[answer.code]);
   return answer;
 }
 
