@@ -15,8 +15,6 @@ export default defineConfig({
   root: pathOf('./client/app'),
   envDir: pathOf('.'),
   base: '/',
-  // React has had this hook since version 18.
-  resolve: { alias: { 'use-sync-external-store/shim/index.js': 'react', 'use-sync-external-store/shim': 'react' } },
   plugins: [react()],
   // Every browser that knows the app's style sheets (`light-dark`) preloads modules by itself.
   build: {

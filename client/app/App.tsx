@@ -1,22 +1,24 @@
-import { Suspense, useEffect, useRef, useState } from 'react';
+import { Suspense, useCallback, useEffect, useRef, useState } from 'react';
 import { useConnection } from '../hooks/index.ts';
 import { Access } from './components/Access.tsx';
 import { Frame } from './components/Frame.tsx';
-import { Notice, Skeleton } from './components/Notice.tsx';
+import { LiveRegions } from './components/LiveRegions.tsx';
+import { Skeleton } from './components/Notice.tsx';
 import { PageErrors } from './components/PageErrors.tsx';
 import { PartErrors } from './components/PartErrors.tsx';
-import { Shell } from './components/Shell.tsx';
-import { TOASTED } from './components/Toast.tsx';
+import { toasts } from './components/Toast.tsx';
+import { ToastBox } from './components/ToastBox.tsx';
 import { WaitingForMe } from './components/WaitingForMe.tsx';
 import { KeysProvider, useKeys } from './hooks/useKeys.tsx';
 import { stepList } from './hooks/useListFocus.ts';
 import { useSession } from './hooks/useSession.ts';
 import { LostAt, useSince } from './hooks/useStaleSince.ts';
-import { COMMANDED, type Command, command } from './lib/commands.ts';
+import { type Command, commands } from './lib/commands.ts';
 import { lazily } from './lib/lazily.tsx';
-import { Link, navigate, runOfPath, usePath, webhookOfPath } from './lib/navigation.tsx';
+import { navigate, runOfPath, usePath, webhookOfPath } from './lib/navigation.tsx';
 import { useNotifies } from './notifications/enabled.ts';
 import { RunsPage } from './pages/runs/RunsPage.tsx';
+import { SessionKeeper } from './session/SessionKeeper.tsx';
 
 const RunPage = lazily(() => import('./pages/run/RunPage.tsx').then((page) => page.RunPage));
 const ApprovalsPage = lazily(() => import('./pages/approvals/ApprovalsPage.tsx').then((page) => page.ApprovalsPage));
@@ -27,14 +29,12 @@ const OperationsPage = lazily(() =>
 const WebhooksPage = lazily(() => import('./pages/webhooks/WebhooksPage.tsx').then((page) => page.WebhooksPage));
 const WebhookPage = lazily(() => import('./pages/webhooks/WebhookPage.tsx').then((page) => page.WebhookPage));
 const SignInPage = lazily(() => import('./pages/sign-in/SignInPage.tsx').then((page) => page.SignInPage));
+const NotFoundPage = lazily(() => import('./pages/not-found/NotFoundPage.tsx').then((page) => page.NotFoundPage));
 
-const ToastBox = lazily(() => import('./components/ToastBox.tsx').then((part) => part.ToastBox));
 const NotificationsDialog = lazily(() =>
   import('./notifications/NotificationsDialog.tsx').then((part) => part.NotificationsDialog),
 );
 const Notifications = lazily(() => import('./notifications/Notifications.tsx').then((part) => part.Notifications));
-const LiveRegions = lazily(() => import('./components/LiveRegions.tsx').then((part) => part.LiveRegions));
-const SessionKeeper = lazily(() => import('./session/SessionKeeper.tsx').then((part) => part.SessionKeeper));
 const Help = lazily(() => import('./components/Help.tsx').then((part) => part.Help));
 
 export function App() {
@@ -44,11 +44,7 @@ export function App() {
   const isSigningIn = path === '/sign-in' || isRefused || (me && !(me.roles[0] && me.projects[0]));
   return (
     <>
-      <PartErrors>
-        <Suspense>
-          <SessionKeeper hasPage={!isSigningIn} />
-        </Suspense>
-      </PartErrors>
+      <SessionKeeper hasPage={!isSigningIn} />
       {isSigningIn ? (
         <PageErrors of={path}>
           <Content path="/sign-in" />
@@ -75,11 +71,7 @@ function Pages({ path }: { path: string }) {
           </Frame>
           <PageKeys path={path} />
           <Dialogs />
-          <PartErrors>
-            <Suspense>
-              <LiveRegions />
-            </Suspense>
-          </PartErrors>
+          <LiveRegions />
         </LostAt>
       </WaitingForMe>
     </KeysProvider>
@@ -133,7 +125,7 @@ function PageKeys({ path }: { path: string }) {
       'g s': { does: 'Go to Search', act: () => navigate('/search') },
       'g o': { does: 'Go to Operations', act: () => navigate('/operations') },
       p: { does: 'Project menu', act: () => document.querySelector<HTMLElement>('.project-menu')?.click() },
-      '?': { does: 'Keyboard shortcuts', act: () => command('help') },
+      '?': { does: 'Keyboard shortcuts', act: () => commands.send('help') },
     },
     'everywhere',
   );
@@ -145,33 +137,21 @@ const searchOfPage = () => document.querySelector<HTMLElement>('main input[type=
 /** Dialogs that keys and menus open from any page, and toasts. */
 function Dialogs() {
   const [opened, setOpened] = useState<Command | null>(null);
-  useEffect(() => {
-    const onCommand = (event: Event) => setOpened((event as CustomEvent<Command>).detail);
-    window.addEventListener(COMMANDED, onCommand);
-    return () => window.removeEventListener(COMMANDED, onCommand);
-  }, []);
+  useEffect(() => commands.listen(setOpened), []);
   const [toast, setToast] = useState<string | null>(null);
-  useEffect(() => {
-    void ToastBox.preload(); // A toast also states that the server does not answer.
-    const onToast = (event: Event) => setToast((event as CustomEvent<string>).detail);
-    window.addEventListener(TOASTED, onToast);
-    return () => window.removeEventListener(TOASTED, onToast);
-  }, []);
+  useEffect(() => toasts.listen(setToast), []);
+  const closeToast = useCallback(() => setToast(null), []);
   const notifies = useNotifies();
   const close = () => setOpened(null);
   return (
     <>
       {opened && (
         <PartErrors onClose={close}>
-          <Suspense>{opened === 'help' ? <Help onClose={close} /> : <NotificationsDialog onClose={close} />}</Suspense>
+          {opened === 'help' ? <Help onClose={close} /> : <NotificationsDialog onClose={close} />}
         </PartErrors>
       )}
-      <PartErrors>
-        <Suspense>{notifies && <Notifications />}</Suspense>
-      </PartErrors>
-      <PartErrors>
-        <Suspense>{toast !== null && <ToastBox key={toast} text={toast} onClose={() => setToast(null)} />}</Suspense>
-      </PartErrors>
+      <PartErrors>{notifies && <Notifications />}</PartErrors>
+      {toast !== null && <ToastBox key={toast} text={toast} onClose={closeToast} />}
     </>
   );
 }
@@ -190,17 +170,8 @@ function Page({ path }: { path: string }) {
   if (run) return <RunPage key={path} {...run} />;
   const webhookId = webhookOfPath(path);
   if (webhookId !== undefined) return <WebhookPage key={path} webhookId={webhookId} />;
-  const Named = pages[path];
-  if (Named) return <Named />;
-  return (
-    <Shell title="Page not found">
-      <Notice title="Page not found">
-        <p>
-          Check the address, or <Link href="/">go to Runs</Link>.
-        </p>
-      </Notice>
-    </Shell>
-  );
+  const Named = pages[path] ?? NotFoundPage;
+  return <Named />;
 }
 
 /** Loads the code of a page when the pointer or the focus is on a link to it. */

@@ -15,6 +15,19 @@ const focused = (page: Page) => page.evaluate(() => document.activeElement?.text
 const spoken = (page: Page, urgency: 'polite' | 'assertive') => page.locator(`[data-live="${urgency}"]`).textContent();
 const viewer = (projects: string[]) => tokenFor({ sub: 'vera', projects, roles: ['viewer'] });
 
+test('[U20] the list of runs loads no script but those of its HTML', async () => {
+  const server = await startProcess();
+  await server.publish(created(1));
+  const page = await openTab();
+  const loaded = new Set<string>();
+  page.on('request', (request) => request.resourceType() === 'script' && loaded.add(request.url()));
+  await page.goto(server.link);
+  await rowOf(page, 'Run 1.').waitFor();
+  await page.waitForLoadState('networkidle');
+  const named = await page.locator('script').evaluateAll((all) => all.map((one) => (one as HTMLScriptElement).src));
+  expect([...loaded].sort()).toEqual(named.sort());
+});
+
 test('[U20] the code of a page is loaded when the pointer or the focus comes to a link to it', async () => {
   const { page, open } = await openApp();
   await open('/');

@@ -18,7 +18,7 @@ export function Access({ path, children }: { path: string; children: ReactNode }
   if (!lacking) return children;
   return (
     <Suspense>
-      <Forbidden me={me} lacking={lacking} />
+      <Forbidden me={me} path={path} lacking={lacking} />
     </Suspense>
   );
 }
@@ -26,9 +26,8 @@ export function Access({ path, children }: { path: string; children: ReactNode }
 type Rights = { project: string | null; isAdmin: boolean; canRead: boolean };
 
 function lackingFor(me: Me, path: string, { project, isAdmin, canRead }: Rights): Lacking | undefined {
-  if (path === '/operations') return isAdmin ? undefined : { admin: 'Operations is for administrators' };
-  if (path.startsWith('/settings/')) return isAdmin ? undefined : { admin: 'Settings are for administrators' };
-  if (!canRead) return { reading: true };
+  if (path === '/operations' || path.startsWith('/settings/')) return isAdmin ? undefined : 'admin';
+  if (!canRead) return 'reading';
   const projectId = runOfPath(path)?.projectId ?? project;
   return projectId === null || covers(me.projects, projectId) ? undefined : { projectId };
 }

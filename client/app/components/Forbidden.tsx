@@ -6,20 +6,20 @@ import { Notice } from './Notice.tsx';
 import { ProjectName } from './ProjectName.tsx';
 import { Shell } from './Shell.tsx';
 
-/** A right that the user lacks: the role of an administrator (for what), a role that reads, or the project. */
-export type Lacking = { admin: string } | { reading: true } | { projectId: string };
+/** A right that the user lacks: the role of an administrator, a role that reads, or the project. */
+export type Lacking = 'admin' | 'reading' | { projectId: string };
 
 /** Shown in place of a page that the user's rights do not cover. */
-export function Forbidden({ me, lacking }: { me: Me; lacking: Lacking }) {
+export function Forbidden({ me, path, lacking }: { me: Me; path: string; lacking: Lacking }) {
   const roles = me.roles.join(', ') || 'no role';
-  if ('admin' in lacking) {
+  if (lacking === 'admin') {
     return (
-      <Page title={lacking.admin}>
+      <Page title={`${path === '/operations' ? 'Operations is' : 'Settings are'} for administrators`}>
         You are <Name>{me.sub}</Name> ({roles}).
       </Page>
     );
   }
-  if ('reading' in lacking) {
+  if (lacking === 'reading') {
     return (
       <Page title={me.roles.includes('producer') ? 'You can publish, but not read' : 'You cannot read runs'}>
         Reading runs needs the role viewer. You have: {roles}.

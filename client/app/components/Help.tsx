@@ -1,7 +1,6 @@
-import { useKeyLines } from '../hooks/useKeys.tsx';
+import { type Registered, useRegisteredKeys } from '../hooks/useKeys.tsx';
 import { useSetting } from '../hooks/useSetting.ts';
 import { Dialog } from './Dialog.tsx';
-import '../styles/components/help.css';
 
 const names: { readonly [key: string]: string } = {
   Escape: 'Esc',
@@ -20,10 +19,10 @@ const inLists = [
 
 /** The keys that work now: those of the page as it is, and those that work everywhere. */
 export function Help({ onClose }: { onClose: () => void }) {
-  const lines = useKeyLines();
+  const registered = useRegisteredKeys();
   const [shortcuts, setShortcuts] = useSetting('shortcuts');
-  const here = lines.filter(({ scope }) => scope === 'page');
-  const everywhere = [...lines.filter(({ scope }) => scope === 'everywhere'), ...inLists];
+  const here = linesOf(registered.filter(({ scope }) => scope === 'page'));
+  const everywhere = [...linesOf(registered.filter(({ scope }) => scope === 'everywhere')), ...inLists];
   return (
     <Dialog open onOpenChange={(open) => open || onClose()} title="Keyboard shortcuts">
       {shortcuts === 'off' && (
@@ -45,7 +44,20 @@ export function Help({ onClose }: { onClose: () => void }) {
   );
 }
 
-const Group = ({ title, lines }: { title: string; lines: readonly { does: string; keys: readonly string[] }[] }) => (
+type Line = { does: string; keys: readonly string[] };
+
+/** Keys with the same words are one line. */
+function linesOf(registered: readonly Registered[]): Line[] {
+  const lines = new Map<string, Set<string>>();
+  for (const { keys } of registered) {
+    for (const [key, { does }] of Object.entries(keys)) {
+      if (does) lines.set(does, (lines.get(does) ?? new Set()).add(key));
+    }
+  }
+  return [...lines].map(([does, keys]) => ({ does, keys: [...keys] }));
+}
+
+const Group = ({ title, lines }: { title: string; lines: readonly Line[] }) => (
   <section>
     <h3>{title}</h3>
     <dl className="keys">

@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'react';
-import { ANNOUNCED, type Announced, type Urgency } from '../lib/announce.ts';
+import { announced, type Urgency } from '../lib/announce.ts';
 
 const PAUSE_MS = 5_000;
 
@@ -19,15 +19,13 @@ export function LiveRegions() {
       next = undefined;
       timer = setTimeout(showNext, PAUSE_MS);
     };
-    const onAnnounced = (event: Event) => {
-      const { text, urgency } = (event as Announced).detail;
+    const stop = announced.listen(({ text, urgency }) => {
       if (urgency === 'assertive') return show(urgency, text);
       next = text;
       if (timer === undefined) showNext();
-    };
-    window.addEventListener(ANNOUNCED, onAnnounced);
+    });
     return () => {
-      window.removeEventListener(ANNOUNCED, onAnnounced);
+      stop();
       clearTimeout(timer);
     };
   }, []);

@@ -1,4 +1,4 @@
-import { Component, type ReactNode } from 'react';
+import { Component, type ReactNode, Suspense } from 'react';
 import { PartNotLoaded } from '../lib/lazily.tsx';
 import { showToast } from './Toast.tsx';
 
@@ -10,7 +10,10 @@ type Props = {
   children: ReactNode;
 };
 
-/** Keeps the page when a part beside it, such as a menu, fails: its code is loaded later than that of the page. */
+/**
+ * A part beside the page, such as a menu. Its code is loaded later than that of the page, which stays while it loads and when it
+ * fails.
+ */
 export class PartErrors extends Component<Props, { hasFailed: boolean }> {
   override state = { hasFailed: false };
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -33,6 +36,6 @@ export class PartErrors extends Component<Props, { hasFailed: boolean }> {
   }
 
   override render() {
-    return this.state.hasFailed ? null : this.props.children;
+    return this.state.hasFailed ? null : <Suspense>{this.props.children}</Suspense>;
   }
 }

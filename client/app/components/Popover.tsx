@@ -4,7 +4,6 @@ import {
   type ReactElement,
   type ReactNode,
   type RefObject,
-  Suspense,
   useId,
   useRef,
   useState,
@@ -58,11 +57,9 @@ export function Popover({ label, trigger, align = 'start', onPreload, children }
       })}
       {open && (
         <PartErrors onClose={close}>
-          <Suspense>
-            <Panel id={id} label={label} anchor={button} align={align} onClose={close}>
-              {typeof children === 'function' ? children(close) : children}
-            </Panel>
-          </Suspense>
+          <Panel id={id} label={label} anchor={button} align={align} onClose={close}>
+            {typeof children === 'function' ? children(close) : children}
+          </Panel>
         </PartErrors>
       )}
     </>

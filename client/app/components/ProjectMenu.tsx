@@ -5,7 +5,7 @@ import { useListFocus } from '../hooks/useListFocus.ts';
 import { useSession } from '../hooks/useSession.ts';
 import { formatCount } from '../lib/format.ts';
 import { navigate, setParams, usePath } from '../lib/navigation.tsx';
-import { readStored, writeStored } from '../lib/storage.ts';
+import { isText, listOf, readStored, writeStored } from '../lib/storage.ts';
 import { Name } from './Name.tsx';
 import { decodedName } from './ProjectName.tsx';
 import '../styles/components/project-menu.css';
@@ -31,8 +31,8 @@ export function ProjectMenu({ chosen, onClose }: { chosen: string | undefined; o
   const choices = choicesOf(data?.projects ?? [], me?.projects ?? [], text);
   const choose = ({ projectId }: Choice) => {
     if (projectId !== undefined) {
-      const others = readStored(RECENT).filter((one) => one !== projectId);
-      writeStored(RECENT, [projectId, ...others].slice(0, MAX_RECENT));
+      const others = listOf(readStored(RECENT), isText).filter((one) => one !== projectId);
+      writeStored(RECENT, JSON.stringify([projectId, ...others].slice(0, MAX_RECENT)));
     }
     onClose();
     if (OF_PROJECT.includes(path)) setParams({ project: projectId }, { push: true });
@@ -93,7 +93,7 @@ function choicesOf(
 ): Choice[] {
   const running = new Map(withRuns.map((project) => [project.projectId, project.running]));
   const ids = new Set([...running.keys(), ...readable.filter((projectId) => projectId !== '*')]);
-  const recent = readStored(RECENT).filter((projectId) => ids.has(projectId));
+  const recent = listOf(readStored(RECENT), isText).filter((projectId) => ids.has(projectId));
   const others = [...ids].filter((projectId) => !recent.includes(projectId)).sort();
   const wanted = text.trim().toLowerCase();
   const matches = (projectId: string) =>

@@ -9,13 +9,13 @@ import { countText, useWaitingForMe } from './WaitingForMe.tsx';
 type ShellProps = {
   title: string;
   continuity?: Continuity | undefined;
-  /** The page shows the past: the words of the badge, in place of the continuity. */
-  past?: string | undefined;
+  /** Shown in place of the badge of the continuity. */
+  badge?: ReactNode;
   children: ReactNode;
 };
 
 /** What each page gives to the frame: the title of the window, and how far its data is up to date. */
-export function Shell({ title, continuity, past, children }: ShellProps) {
+export function Shell({ title, continuity, badge, children }: ShellProps) {
   const slot = useBadgeSlot();
   const staleSince = useStaleSince(continuity);
   const waiting = useWaitingForMe();
@@ -24,19 +24,8 @@ export function Shell({ title, continuity, past, children }: ShellProps) {
   }, [title, waiting]);
   return (
     <>
-      {past !== undefined && slot && createPortal(<PastBadge>{past}</PastBadge>, slot)}
-      {past === undefined &&
-        continuity &&
-        slot &&
-        createPortal(<Badge {...continuity} staleSince={staleSince} />, slot)}
+      {slot && createPortal(badge ?? (continuity && <Badge {...continuity} staleSince={staleSince} />), slot)}
       <HeldNow value={staleSince}>{children}</HeldNow>
     </>
   );
 }
-
-const PastBadge = ({ children }: { children: string }) => (
-  <div className="badge past">
-    <span role="status">Past</span>
-    <span className="detail"> · {children}</span>
-  </div>
-);

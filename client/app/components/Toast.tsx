@@ -1,10 +1,11 @@
 import { announce } from '../lib/announce.ts';
+import { signal } from '../lib/signal.ts';
 
-/** The event of the window that carries the text of a toast to the frame. */
-export const TOASTED = 'runwire:toast';
+/** The texts of toasts on their way to the frame. */
+export const toasts = signal<string>();
 
 /** Shows a short text for 8 s, such as `Link copied`. For outcomes that the page itself does not show. */
 export function showToast(text: string): void {
   announce(text);
-  window.dispatchEvent(new CustomEvent(TOASTED, { detail: text }));
+  toasts.send(text);
 }

@@ -1,24 +1,20 @@
-import { useEffect, useRef, useState } from 'react';
+import { useEffect, useState } from 'react';
 
 const SHOWN_MS = 8_000;
 
 /** A text that stays for 8 s, or while the pointer or the focus is on it. Esc closes it. */
 export function ToastBox({ text, onClose }: { text: string; onClose: () => void }) {
   const [isHeld, setIsHeld] = useState(false);
-  const close = useRef(onClose);
   useEffect(() => {
-    close.current = onClose;
-  });
-  useEffect(() => {
-    const onKeyDown = (event: KeyboardEvent) => event.key === 'Escape' && !event.defaultPrevented && close.current();
+    const onKeyDown = (event: KeyboardEvent) => event.key === 'Escape' && !event.defaultPrevented && onClose();
     window.addEventListener('keydown', onKeyDown);
     return () => window.removeEventListener('keydown', onKeyDown);
-  }, []);
+  }, [onClose]);
   useEffect(() => {
     if (isHeld) return;
-    const timer = setTimeout(() => close.current(), SHOWN_MS);
+    const timer = setTimeout(onClose, SHOWN_MS);
     return () => clearTimeout(timer);
-  }, [isHeld]);
+  }, [isHeld, onClose]);
   const hold = () => setIsHeld(true);
   const release = () => setIsHeld(false);
   return (

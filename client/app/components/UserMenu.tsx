@@ -1,7 +1,7 @@
 import { useState } from 'react';
 import { useSession } from '../hooks/useSession.ts';
 import { type Setting, type SettingName, useSetting } from '../hooks/useSetting.ts';
-import { command } from '../lib/commands.ts';
+import { commands } from '../lib/commands.ts';
 import { useAccount } from '../session/SessionProvider.tsx';
 import { signOut } from '../session/sign-out.ts';
 import { Name } from './Name.tsx';
@@ -14,7 +14,7 @@ const SHOWN_PROJECTS = 5;
 export function UserMenu({ onClose }: { onClose: () => void }) {
   const run = (name: 'help' | 'notifications') => () => {
     onClose();
-    command(name);
+    commands.send(name);
   };
   return (
     <div className="user-menu">

@@ -1,8 +1,5 @@
-/** Actions of the frame that a key, a menu or a page starts. */
-export type Command = 'help' | 'notifications';
-export const COMMANDED = 'runwire:command';
+import { signal } from './signal.ts';
 
-/** Opens a dialog of the frame. */
-export const command = (name: Command): void => {
-  window.dispatchEvent(new CustomEvent(COMMANDED, { detail: name }));
-};
+/** Actions of the frame that a key, a menu or a page starts: each opens a dialog. */
+export type Command = 'help' | 'notifications';
+export const commands = signal<Command>();

@@ -33,20 +33,16 @@ export const formatPercent = (value: number): string => `${Math.floor(value * 10
 
 /** Instants in the zone of the reader or in UTC. The order is day, month, year, and the clock of events has 24 hours. */
 
-const part = (options: Intl.DateTimeFormatOptions) => {
-  const [local, utc] = [undefined, 'UTC'].map((timeZone) => new Intl.DateTimeFormat('en', { ...options, timeZone }));
+const part = (options: Intl.DateTimeFormatOptions, locale: string | undefined) => {
+  const [local, utc] = [undefined, 'UTC'].map((timeZone) => new Intl.DateTimeFormat(locale, { ...options, timeZone }));
   return (ms: number, isUtc: boolean) => ((isUtc ? utc : local) as Intl.DateTimeFormat).format(ms);
 };
-const weekday = part({ weekday: 'short' });
-const month = part({ month: 'short' });
-const dayOfMonth = part({ day: 'numeric' });
-const year = part({ year: 'numeric' });
-const [minuteLocal, minuteUtc] = [undefined, 'UTC'].map(
-  (timeZone) => new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit', timeZone }),
-);
+const weekday = part({ weekday: 'short' }, 'en');
+const month = part({ month: 'short' }, 'en');
+const dayOfMonth = part({ day: 'numeric' }, 'en');
+const year = part({ year: 'numeric' }, 'en');
 /** `4:01 AM`. */
-const formatTime = (ms: number, isUtc: boolean): string =>
-  ((isUtc ? minuteUtc : minuteLocal) as Intl.DateTimeFormat).format(ms);
+const formatTime = part({ hour: 'numeric', minute: '2-digit' }, undefined);
 const DAY_MS = 86_400_000;
 
 /** Number of a day: the same for all instants of one day in the zone. */
@@ -61,11 +57,15 @@ export function formatEventClock(ms: number, isUtc: boolean): string {
   return Number.isNaN(ms) ? '–' : new Date(local).toISOString().slice(11, 23);
 }
 
-/** `Thu 26 Nov`, with the year if it is not that of `nowMs`. */
-export function formatDay(ms: number, isUtc: boolean, nowMs: number): string {
-  const date = `${weekday(ms, isUtc)} ${dayOfMonth(ms, isUtc)} ${month(ms, isUtc)}`;
+/** `26 Nov`, with the year if it is not that of `nowMs`. */
+function formatDate(ms: number, isUtc: boolean, nowMs: number): string {
+  const date = `${dayOfMonth(ms, isUtc)} ${month(ms, isUtc)}`;
   return year(ms, isUtc) === year(nowMs, isUtc) ? date : `${date} ${year(ms, isUtc)}`;
 }
+
+/** `Thu 26 Nov`, with the year if it is not that of `nowMs`. */
+export const formatDay = (ms: number, isUtc: boolean, nowMs: number): string =>
+  `${weekday(ms, isUtc)} ${formatDate(ms, isUtc, nowMs)}`;
 
 /** `UTC+1`: the zone at an instant. */
 export function zoneAt(ms: number, isUtc: boolean): string {
@@ -80,9 +80,7 @@ export function formatShort(ms: number, isUtc: boolean, nowMs: number): string {
   const days = dayOf(nowMs, isUtc) - dayOf(ms, isUtc);
   const time = formatTime(ms, isUtc);
   if (days === 0) return time;
-  if (days === 1) return `Yesterday ${time}`;
-  const date = `${dayOfMonth(ms, isUtc)} ${month(ms, isUtc)}`;
-  return year(ms, isUtc) === year(nowMs, isUtc) ? `${date} ${time}` : `${date} ${year(ms, isUtc)} ${time}`;
+  return `${days === 1 ? 'Yesterday' : formatDate(ms, isUtc, nowMs)} ${time}`;
 }
 
 /** `25 Nov 2026, 13:01:15.120 UTC+1`. */

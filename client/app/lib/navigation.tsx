@@ -1,16 +1,22 @@
-import { type AnchorHTMLAttributes, type MouseEvent, type ReactNode, useMemo } from 'react';
-import { navigate as go, usePathname, useSearch } from 'wouter/use-browser-location';
+import { type AnchorHTMLAttributes, type MouseEvent, type ReactNode, useMemo, useSyncExternalStore } from 'react';
+import { signal } from './signal.ts';
 
-/**
- * Addresses of the app over wouter's hooks for the browser's location. The app matches paths itself: wouter's router applies
- * `decodeURI` to them, which changes ids with a `%`.
- */
+/** Addresses of the app, in the browser's history. */
 
-export const usePath = (): string => usePathname();
+/** Sent after each change of the address. The browser itself reports only steps through the history. */
+const moved = signal<void>();
+globalThis.addEventListener?.('popstate', () => moved.send());
+
+function go(href: string, { replace, state = null }: { replace: boolean; state?: unknown }): void {
+  window.history[replace ? 'replaceState' : 'pushState'](state, '', href);
+  moved.send();
+}
+
+export const usePath = (): string => useSyncExternalStore(moved.listen, () => window.location.pathname);
 
 /** Returns the query parameters of the URL, as the same object until they change. */
 export function useParams(): URLSearchParams {
-  const search = useSearch();
+  const search = useSyncExternalStore(moved.listen, () => window.location.search);
   return useMemo(() => new URLSearchParams(search), [search]);
 }
 

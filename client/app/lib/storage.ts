@@ -1,18 +1,39 @@
-/** Lists of texts in this browser. Without access to the storage they are empty. */
+import { useSyncExternalStore } from 'react';
+import { signal } from './signal.ts';
 
-export function readStored(key: string): string[] {
+/** Texts that this browser keeps. If it denies access to its storage, or has no space, nothing is kept. */
+
+/** Sent after a change, `elsewhere` in another tab. */
+export const stored = signal<'here' | 'elsewhere'>();
+globalThis.addEventListener?.('storage', () => stored.send('elsewhere'));
+
+export function readStored(key: string): string | null {
   try {
-    const value: unknown = JSON.parse(localStorage.getItem(key) ?? '[]');
-    return Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+export function writeStored(key: string, text: string): void {
+  try {
+    localStorage.setItem(key, text);
+  } catch {
+    // A choice lasts until the page closes.
+  }
+  stored.send('here');
+}
+
+export const useStored = (key: string): string | null => useSyncExternalStore(stored.listen, () => readStored(key));
+
+/** Returns the items of a stored list that `isItem` accepts. */
+export function listOf<Item>(text: string | null, isItem: (value: unknown) => value is Item): Item[] {
+  try {
+    const list: unknown = JSON.parse(text ?? '[]');
+    return Array.isArray(list) ? list.filter(isItem) : [];
   } catch {
     return [];
   }
 }
 
-export function writeStored(key: string, values: readonly string[]): void {
-  try {
-    localStorage.setItem(key, JSON.stringify(values));
-  } catch {
-    // The browser denies access to its storage.
-  }
-}
+export const isText = (value: unknown): value is string => typeof value === 'string';

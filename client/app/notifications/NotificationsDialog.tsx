@@ -1,6 +1,5 @@
 import { Dialog } from '../components/Dialog.tsx';
 import { refusedText, type Topic, usePermission, useTopics } from './settings.ts';
-import '../styles/components/notifications.css';
 
 const topics: readonly (readonly [topic: Topic, text: string])[] = [
   ['approvals', 'An approval waits for me'],

@@ -1,6 +1,6 @@
 import { useCallback, useMemo, useSyncExternalStore } from 'react';
-import { readStored, writeStored } from '../lib/storage.ts';
-import { CHANGED, type Permission, permission, subscribe, TOPICS_KEY } from './enabled.ts';
+import { isText, listOf, readStored, stored, useStored, writeStored } from '../lib/storage.ts';
+import { type Permission, permission, TOPICS_KEY } from './enabled.ts';
 
 /** What this browser notifies about. Nothing is on until the user has allowed notifications once. */
 export type Topic = 'approvals' | 'decided' | 'ended' | 'front' | 'details';
@@ -12,27 +12,21 @@ const MAX_FOLLOWED = 20;
 const isLocal = () => /^(localhost|127\.0\.0\.1|\[::1\])$/.test(window.location.hostname);
 export const usualTopics = (): Topic[] => ['approvals', 'decided', 'ended', ...(isLocal() ? ['details' as const] : [])];
 
-function useStored(key: string): [readonly string[], (values: readonly string[]) => void] {
-  const text = useSyncExternalStore(subscribe, () => JSON.stringify(readStored(key)));
-  const values = useMemo(() => JSON.parse(text) as string[], [text]);
-  const change = useCallback(
-    (next: readonly string[]) => {
-      writeStored(key, next);
-      window.dispatchEvent(new Event(CHANGED));
-    },
-    [key],
-  );
+function useTexts(key: string): [readonly string[], (values: readonly string[]) => void] {
+  const text = useStored(key);
+  const values = useMemo(() => listOf(text, isText), [text]);
+  const change = useCallback((next: readonly string[]) => writeStored(key, JSON.stringify(next)), [key]);
   return [values, change];
 }
 
-export const useTopics = () => useStored(TOPICS_KEY) as [readonly Topic[], (topics: readonly Topic[]) => void];
+export const useTopics = () => useTexts(TOPICS_KEY) as [readonly Topic[], (topics: readonly Topic[]) => void];
 
 export type Followed = { projectId: string; runId: string };
 const textOf = ({ projectId, runId }: Followed) => JSON.stringify([projectId, runId]);
 
 /** The runs that this browser reports the end of, newest first. */
 export function useFollowed() {
-  const [texts, change] = useStored(FOLLOWED_KEY);
+  const [texts, change] = useTexts(FOLLOWED_KEY);
   const followed = useMemo(() => texts.flatMap(followedOf), [texts]);
   const has = (run: Followed) => texts.includes(textOf(run));
   const set = (run: Followed, isFollowed: boolean) => {
@@ -53,12 +47,13 @@ function followedOf(text: string): Followed[] {
 
 /** The permission of the browser. It changes in `ask`, and in the browser's settings. */
 export function usePermission(): { permission: Permission; ask: () => Promise<Permission> } {
-  const current = useSyncExternalStore(subscribe, permission);
+  const current = useSyncExternalStore(stored.listen, permission);
   const ask = useCallback(async () => {
     if (permission() === 'default') await Notification.requestPermission();
     const answer = permission();
-    if (answer === 'granted' && readStored(TOPICS_KEY).length === 0) writeStored(TOPICS_KEY, usualTopics());
-    window.dispatchEvent(new Event(CHANGED));
+    const topics = readStored(TOPICS_KEY) ?? '[]';
+    // Also reports the answer, which has no event of its own.
+    writeStored(TOPICS_KEY, answer === 'granted' && topics === '[]' ? JSON.stringify(usualTopics()) : topics);
     return answer;
   }, []);
   return { permission: current, ask };

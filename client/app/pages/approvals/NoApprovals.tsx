@@ -1,6 +1,6 @@
 import { Notice } from '../../components/Notice.tsx';
 import { useSession } from '../../hooks/useSession.ts';
-import { command } from '../../lib/commands.ts';
+import { commands } from '../../lib/commands.ts';
 import { ParamLink } from '../../lib/navigation.tsx';
 import { permission, useNotifies } from '../../notifications/enabled.ts';
 import type { Box } from './boxes.ts';
@@ -49,7 +49,7 @@ export function NoApprovals({
         themselves{canNotify && ' and, if you allow it, as notifications'}.
       </p>
       {canNotify && (
-        <button type="button" onClick={() => command('notifications')}>
+        <button type="button" onClick={() => commands.send('notifications')}>
           Turn on notifications
         </button>
       )}

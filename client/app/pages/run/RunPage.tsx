@@ -101,9 +101,14 @@ const TravelButton = ({ onClick }: { onClick: () => void }) => (
 function PastRun({ live, travel }: { live: RunView; travel: Travel }) {
   const { at, run, heldNowMs, error, leave } = travel;
   const where = `event ${formatCount(at)}`;
-  const past = `${where} of ${formatCount(live.lastRunSeq)}`;
+  const badge = (
+    <div className="badge past">
+      <span role="status">Past</span>
+      <span className="detail">{` · ${where} of ${formatCount(live.lastRunSeq)}`}</span>
+    </div>
+  );
   return (
-    <Shell title={`As of ${where} · ${live.name}`} past={past}>
+    <Shell title={`As of ${where} · ${live.name}`} badge={badge}>
       <Past value={true}>
         <TravelBar live={live} travel={travel} />
         <HeldNow value={heldNowMs}>

@@ -1,4 +1,5 @@
 import { useState } from 'react';
+import { readStored, writeStored } from '../../lib/storage.ts';
 
 const KEY = 'runwire:timeline-share';
 const DEFAULT_SHARE = 58;
@@ -11,20 +12,12 @@ export function useShare(): [share: number, set: (share: number) => void] {
   const set = (next: number) => {
     const bounded = Math.min(MAX_SHARE, Math.max(MIN_SHARE, next));
     setShare(bounded);
-    try {
-      localStorage.setItem(KEY, String(bounded));
-    } catch {
-      // The browser denies access to its storage: the width lasts until the page closes.
-    }
+    writeStored(KEY, String(bounded));
   };
   return [share, set];
 }
 
 function read(): number {
-  try {
-    const stored = Number(localStorage.getItem(KEY));
-    return stored >= MIN_SHARE && stored <= MAX_SHARE ? stored : DEFAULT_SHARE;
-  } catch {
-    return DEFAULT_SHARE;
-  }
+  const stored = Number(readStored(KEY));
+  return stored >= MIN_SHARE && stored <= MAX_SHARE ? stored : DEFAULT_SHARE;
 }

@@ -1,4 +1,5 @@
 import { memo, useEffect, useState } from 'react';
+import type { RunHeader } from '../../../hooks/index.ts';
 import { Name } from '../../components/Name.tsx';
 import { Popover } from '../../components/Popover.tsx';
 import { Glyph, toneOf } from '../../components/Status.tsx';
@@ -25,11 +26,11 @@ type Props = {
   isFiltered: boolean;
   /** Undefined while they are loading, and where they would not be those of the list. */
   counts: Counts | undefined;
-  /** `name=value` of the runs in the list. */
-  knownLabels: () => readonly string[];
+  /** Returns the runs in the list. */
+  listed: () => readonly RunHeader[];
 };
 
-export const Filters = memo(function Filters({ filter, isFiltered, counts, knownLabels }: Props) {
+export const Filters = memo(function Filters({ filter, isFiltered, counts, listed }: Props) {
   const { status, labels, needsMe } = filter;
   return (
     <>
@@ -75,7 +76,7 @@ export const Filters = memo(function Filters({ filter, isFiltered, counts, known
           )}
         </Popover>
         <Popover label="Labels" trigger={<Trigger>Label</Trigger>}>
-          {(close) => <LabelFilter labels={labels} known={knownLabels()} onClose={close} />}
+          {(close) => <LabelFilter labels={labels} runs={listed()} onClose={close} />}
         </Popover>
         <Views />
       </div>

@@ -1,5 +1,5 @@
 import { Suspense, useCallback, useEffect, useLayoutEffect, useRef } from 'react';
-import { type RunHeader, useRuns } from '../../../hooks/index.ts';
+import { useRuns } from '../../../hooks/index.ts';
 import { Problem, Skeleton } from '../../components/Notice.tsx';
 import { Shell } from '../../components/Shell.tsx';
 import { Toolbar } from '../../components/Toolbar.tsx';
@@ -71,7 +71,7 @@ export function RunsPage() {
   const isCounted = labels.length === 0 && text === '' && !since && !until && !needsMe;
   const latest = useRef(runs);
   latest.current = runs;
-  const knownLabels = useCallback(() => labelsOf(latest.current), []);
+  const listed = useCallback(() => latest.current, []);
   const { hasNextPage, isFetchingNextPage, fetchNextPage, isConnected } = list;
   return (
     <Shell title="Runs" continuity={list}>
@@ -86,7 +86,7 @@ export function RunsPage() {
             filter={filter}
             isFiltered={isFiltered}
             counts={isCounted ? activity?.counts : undefined}
-            knownLabels={knownLabels}
+            listed={listed}
           />
         </Toolbar>
       )}
@@ -134,14 +134,4 @@ function WaitsForYou() {
       <strong>{countText(count)}</strong> {count === 1 ? 'approval waits' : 'approvals wait'} for you
     </Link>
   );
-}
-
-function labelsOf(runs: readonly RunHeader[]): string[] {
-  const counts = new Map<string, number>();
-  for (const { labels } of runs) {
-    for (const [name, value] of Object.entries(labels)) {
-      counts.set(`${name}=${value}`, (counts.get(`${name}=${value}`) ?? 0) + 1);
-    }
-  }
-  return [...counts].sort(([, a], [, b]) => b - a).map(([label]) => label);
 }

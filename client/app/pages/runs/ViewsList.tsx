@@ -1,7 +1,10 @@
 import { useState } from 'react';
 import { Name } from '../../components/Name.tsx';
 import { Link, setParams } from '../../lib/navigation.tsx';
-import { hrefOf, MAX_NAME_CHARS, useViews } from './views.ts';
+import { writeStored } from '../../lib/storage.ts';
+import { hrefOf, type SavedView, useViews } from './views.ts';
+
+const MAX_NAME_CHARS = 60;
 
 type Props = {
   /** Name of the view that is open. */
@@ -13,7 +16,9 @@ type Props = {
 
 /** The saved views, and a field to save the present filter. */
 export function ViewsList({ current, search, onClose }: Props) {
-  const { views, save, remove } = useViews();
+  const { key, views } = useViews();
+  const othersOf = (name: string) => views.filter((view) => view.name !== name);
+  const write = (next: readonly SavedView[]) => writeStored(key, JSON.stringify(next));
   return (
     <div className="choices">
       {views.map((view) => (
@@ -21,7 +26,7 @@ export function ViewsList({ current, search, onClose }: Props) {
           <Link href={hrefOf(view)} aria-current={view.name === current ? 'true' : undefined} onClick={onClose}>
             <Name>{view.name}</Name>
           </Link>
-          <button type="button" aria-label={`Delete view ${view.name}`} onClick={() => remove(view.name)}>
+          <button type="button" aria-label={`Delete view ${view.name}`} onClick={() => write(othersOf(view.name))}>
             ×
           </button>
         </div>
@@ -29,7 +34,7 @@ export function ViewsList({ current, search, onClose }: Props) {
       {search !== '' ? (
         <SaveView
           onSave={(name) => {
-            save({ name, search });
+            write([...othersOf(name), { name, search }]);
             setParams({ view: name });
             onClose();
           }}
