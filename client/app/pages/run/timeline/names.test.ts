@@ -19,6 +19,10 @@ test('[U45] a cut name has at most the wanted number of letters, and still the o
   expect(cutMiddle('short', 12)).toBe('short');
   expect(cutMiddle('warehouse.marts.line_v37', 12)).toBe('wareh…ne_v37');
   expect(cutMiddle('revenue_by_region_v37 (incremental, full)', 16, 20)).toContain('37');
+  for (let limit = 8; limit <= 40; limit++) {
+    for (let at = 0; at < 60; at++)
+      expect(cutMiddle(`${'x'.repeat(at)}!${'x'.repeat(59 - at)}`, limit, at)).toContain('!');
+  }
   fc.assert(
     fc.property(
       fc.string({ minLength: 1, maxLength: 80, unit: 'binary' }),

@@ -81,6 +81,7 @@ export function cutMiddle(name: string, limit: number, atUnit = name.length - 1)
   }
   // Both the beginning and the end would hide the difference.
   const short = Math.max(2, Math.floor((room - 1) / 4));
-  const from = Math.max(short, Math.min(at - 4, letters.length - (room - 1 - short)));
-  return `${letters.slice(0, short).join('')}…${letters.slice(from, from + room - 1 - short).join('')}…`;
+  const rest = room - 1 - short;
+  const from = Math.max(short, Math.min(at - Math.min(4, rest - 1), letters.length - rest));
+  return `${letters.slice(0, short).join('')}…${letters.slice(from, from + rest).join('')}…`;
 }
