@@ -50,7 +50,7 @@ export function EventList(props: Props) {
       <Before rows={rows} isActive={filter.isActive} />
       <div className="feed-top">
         <Head startMs={startMs} isRelative={filter.isRelative} />
-        <Pill following={following} end={end} isLinked={linked !== undefined} scroller={scroller} />
+        <LatestButton following={following} end={end} isLinked={linked !== undefined} scroller={scroller} />
       </div>
       <div
         className="feed"
@@ -217,14 +217,14 @@ function Before({ rows, isActive }: { rows: EventRows; isActive: boolean }) {
   );
 }
 
-type PillProps = {
+type LatestButtonProps = {
   following: Following;
   end: number;
   isLinked: boolean;
   scroller: RefObject<HTMLDivElement | null>;
 };
 
-function Pill({ following, end, isLinked, scroller }: PillProps) {
+function LatestButton({ following, end, isLinked, scroller }: LatestButtonProps) {
   const isPast = useIsPast();
   const { isFollowing, newCount, resume } = following;
   if (isFollowing) return null;
