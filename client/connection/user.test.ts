@@ -1,4 +1,4 @@
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { follow, open } from '../../tests/support/client.ts';
 import { created, startServer, tokenFor } from '../../tests/support/harness.ts';
 
@@ -35,6 +35,19 @@ test('[C18] after a change of the user nothing of the former one is delivered, a
   expect(events.map(({ actor }) => actor)).toEqual(['bob']);
   await expect(client.run.history.query({ runId: 'of-ann' })).rejects.toThrow();
   await expect.poll(() => server.getStats()).toMatchObject({ connections: 1, subscriptions: 1 });
+});
+
+test('[C18] many requests at once are answered, and Node.js takes none of their listeners for a leak', async () => {
+  await using server = await startServer();
+  const { client } = open({ url: server.url, token: await tokenFor() });
+  const warnings: Error[] = [];
+  const warn = (warning: Error) => warnings.push(warning);
+  process.on('warning', warn);
+  onTestFinished(() => void process.off('warning', warn));
+  const subs = await Promise.all(Array.from({ length: 50 }, () => client.auth.me.query()));
+  expect(subs).toHaveLength(50);
+  await new Promise(setImmediate); // A warning is emitted in a later turn.
+  expect(warnings).toEqual([]);
 });
 
 test('[C18] after the token of another user was refused, the state is failed, and the next user connects at once', async () => {

@@ -54,7 +54,7 @@ export class WatchedSocket {
     }
   }
 
-  set binaryType(type: BinaryType) {
+  set binaryType(type: 'arraybuffer' | 'blob') {
     if (this.#socket) this.#socket.binaryType = type;
   }
 

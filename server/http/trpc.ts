@@ -74,6 +74,10 @@ export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler
       }
     };
     const contextOf = async (info: TRPCRequestInfo): Promise<Context> => {
+      if (info.calls.length > MAX_BATCH_CALLS) {
+        // tRPC's own limit states no number.
+        throw toTRPCError(new RunwireError('INVALID_INPUT', `a batch has at most ${MAX_BATCH_CALLS} calls`));
+      }
       if (isPublic(info)) return asNobody; // Not the context of the batch: its other calls need a token.
       context ??= identify(info);
       return context;
@@ -90,7 +94,6 @@ export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler
         router,
         error: null,
         createContext: ({ info }) => contextOf(info),
-        maxBatchSize: MAX_BATCH_CALLS,
         allowMethodOverride: true,
         // Sets the status of the error table. For requests that tRPC itself refuses, tRPC would set other statuses.
         responseMeta: ({ errors, info }) => {
