@@ -55,7 +55,7 @@ export class Checks {
   every(ms: number): () => void {
     const id = Symbol();
     this.#intervals.set(id, ms);
-    this.#stopWatching ??= watchPage(() => this.#turned());
+    this.#stopWatching ??= watchPage(() => this.#forget());
     this.#schedule();
     return () => {
       this.#intervals.delete(id);
@@ -69,8 +69,13 @@ export class Checks {
     const isConnected = this.#policy.status.state === 'connected';
     if (isConnected === this.#isConnected) return;
     this.#isConnected = isConnected;
+    this.#forget();
+  }
+
+  /** Makes a check due, because the last answer says nothing: another socket is open, or the page was hidden. */
+  #forget(): void {
+    this.#set({ isChecked: false });
     this.#lastAt = Number.NEGATIVE_INFINITY;
-    if (!isConnected) this.#set({ isChecked: false });
     this.#schedule();
   }
 
@@ -113,12 +118,6 @@ export class Checks {
     if (after.checkedAtMs === before.checkedAtMs && after.isChecked === before.isChecked) return;
     this.#store.state = after;
     this.#store.notify();
-  }
-
-  #turned(): void {
-    this.#set({ isChecked: false }); // When the page is shown, the last answer may be long ago.
-    this.#lastAt = Number.NEGATIVE_INFINITY;
-    this.#schedule();
   }
 }
 

@@ -18,8 +18,7 @@ export async function renew(): Promise<Renewal> {
 
 async function askForRenewal(): Promise<{ expiresAt: string; isRenewable: boolean } | 'ended' | 'unavailable'> {
   const response = await fetch('/auth/renew', { method: 'POST' }).catch(() => undefined);
-  if (response?.status === 401) return 'ended';
-  return response?.ok ? response.json() : 'unavailable';
+  return response?.ok ? response.json() : response?.status === 401 ? 'ended' : 'unavailable';
 }
 
 /** Resolves when the hidden frame has an answer. Browsers that keep the provider's cookies out of frames get a refusal. */
@@ -50,8 +49,7 @@ export const here = (): string => {
  * blocks it. The window reports the sign-in to all tabs, and closes.
  */
 export function openSignIn(isOidc: boolean): void {
-  const to = (path: string) =>
-    isOidc ? `/auth/login?return=${encodeURIComponent(path)}` : `/sign-in?return=${encodeURIComponent(path)}`;
+  const to = (path: string) => `/${isOidc ? 'auth/login' : 'sign-in'}?return=${encodeURIComponent(path)}`;
   const opened = window.open(isOidc ? to(DONE) : DONE, 'runwire-sign-in', 'popup,width=520,height=680');
   if (!opened) window.location.assign(to(here()));
 }
