@@ -6,7 +6,7 @@ import type { Turns } from '../slices.ts';
  * cut divides are built here (docs/decisions/013).
  */
 
-/** Maximum nesting. Real messages need less: OpenLineage facets have a few levels, query plans some tens. */
+/** Maximum nesting of a body. Real ones need less: OpenLineage facets have a few levels, query plans some tens. */
 const MAX_DEPTH = 500;
 /** Maximum number of members of an object that is parsed in pieces. A larger table takes long to grow in one step. */
 const MAX_MEMBERS = 50_000;
@@ -64,6 +64,7 @@ export class JsonReader {
         // A short text does not queue behind long ones.
         if (bytes.length > PIECE_BYTES) await this.#turns.next();
         const isAtEnd = text.scan(PIECE_BYTES);
+        if (text.levels > MAX_DEPTH) return 'not-json';
         if (this.#values + text.values > MAX_VALUES) return 'too-many-values';
         if (isAtEnd) break;
       }
@@ -80,6 +81,8 @@ export class JsonReader {
 export class DividedText {
   /** Commas and opening brackets: about the number of values. */
   values = 0;
+  /** The deepest nesting. */
+  levels = 0;
   readonly #bytes: Buffer;
   readonly #open: Frame[] = [];
   #at = 0;
@@ -134,7 +137,7 @@ export class DividedText {
       isMemberParsed: false,
       members: 0,
     };
-    if (this.#open.push(frame) > MAX_DEPTH) throw new NotJson();
+    this.levels = Math.max(this.levels, this.#open.push(frame));
   }
 
   #leave(at: number, isArray: boolean): void {

@@ -53,6 +53,7 @@ export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler
       throw new RunwireError('INVALID_INPUT', 'the procedure requires another method');
     }
     let held: Held | undefined;
+    let user: string | undefined;
     let context: Promise<Context> | undefined;
     const identify = async (info: TRPCRequestInfo): Promise<Context> => {
       const via = info.type === 'subscription' ? 'sse' : 'http';
@@ -60,7 +61,8 @@ export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler
         // A stock client of server-sent events can send no headers, so its token is in the query.
         const streamToken = via === 'sse' ? info.connectionParams?.token : undefined;
         const principal = await authenticator.identify(request, streamToken);
-        held = inFlight.hold(principal.sub);
+        user = principal.sub;
+        held = inFlight.hold(user);
         return { principal, via };
       } catch (error) {
         const known = toRunwireError(error);
@@ -114,7 +116,7 @@ export function createTrpc<R extends Registry>(options: TrpcOptions<R>): Handler
     const answers = await Promise.all((calls ?? [{ path, req: whole }]).map(resolve));
     await discardRest(request, response);
     try {
-      if (calls) await sendBatch(response, answers, { held, turns });
+      if (calls) await sendBatch(response, answers, { held, turns, user });
       else await send(response, answers[0] as Response, held);
     } finally {
       if (held) whenClosed(response, held.release);
@@ -178,11 +180,12 @@ function inputsIn(text: string): Record<number, unknown> | undefined {
 async function sendBatch(
   response: ServerResponse,
   answers: Response[],
-  { held, turns }: { held: Held | undefined; turns: Turns },
+  { held, turns, user }: { held: Held | undefined; turns: Turns; user: string | undefined },
 ): Promise<void> {
   const parts: Uint8Array[] = [];
   for (const answer of answers) {
-    await turns.next();
+    await turns.next({ user });
+    if (response.destroyed) return;
     parts.push(new Uint8Array(await answer.arrayBuffer()));
   }
   // tRPC answers a batch of one call with an array of one result, and a request that it refuses with an object.

@@ -190,3 +190,15 @@ test('[W25] a message is parsed in pieces, each in a turn of the event loop', as
   await vi.waitFor(() => expect(sent).toHaveLength(1));
   expect(JSON.parse(sent[0] as string)).toEqual({ id: 1, result: { type: 'data', data: input } });
 });
+
+test('[W25] a message of many levels is answered under its id', async () => {
+  const sent: string[] = [];
+  const line = { send: (text: string) => void sent.push(text), isOpen: true };
+  const calls = new ClientCalls(line, {} as Connection, { router, onError: () => undefined });
+  const text = JSON.stringify(call('query', 'echo', { input: 'DEEP' }));
+  expect(
+    calls.onMessage(Buffer.from(text.replace('"DEEP"', '['.repeat(1_000) + ']'.repeat(1_000))), false),
+  ).toBeUndefined();
+  await vi.waitFor(() => expect(sent).toHaveLength(1));
+  expect(JSON.parse(sent[0] as string)).toMatchObject({ id: 1, result: { type: 'data' } });
+});

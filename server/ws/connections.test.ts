@@ -1,11 +1,12 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { type AddressInfo, Socket } from 'node:net';
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { everyone } from '../../tests/support/harness.ts';
 import { limitsOf } from '../limits.ts';
 import { SLICE_MS } from '../slices.ts';
+import type { Connection } from './connection.ts';
 import { Connections } from './connections.ts';
 import { DirectWebSocket } from './socket.ts';
 
@@ -55,6 +56,32 @@ test('[D51] the check of all connections goes on over several turns of the event
   for (const client of clients) client.terminate();
   await connections.close(0);
   server.close();
+});
+
+test('[W40] closed sockets do not wait for the messages of users', async () => {
+  const connections = new Connections({
+    ...{ heartbeatMs: 60_000, isDirect: true, limits: limitsOf() },
+    ...{ invalidReasonOf: () => undefined, onSweep: () => undefined },
+  });
+  onTestFinished(() => connections.close(0));
+  const now = vi.spyOn(performance, 'now');
+  onTestFinished(() => now.mockRestore());
+  let ms = 0;
+  now.mockImplementation(() => ++ms); // Each look at the clock takes a millisecond.
+  let isOver = false;
+  const talk = async (user: string) => {
+    while (!isOver) await (connections.turnToAnswer(user) ?? new Promise(setImmediate));
+  };
+  const users = Array.from({ length: 100 }, (_, index) => talk(`user ${index}`));
+  let closed = 0;
+  const closing = Array.from({ length: 100 }, async () => {
+    await connections.turnToClose({} as Connection);
+    closed++;
+  });
+  for (let turn = 0; turn < 100; turn++) await new Promise(setImmediate);
+  isOver = true;
+  expect(closed).toBe(100);
+  await Promise.all([...users, ...closing]);
 });
 
 test('[W44] a connection is checked in each sweep only while there is something to observe', async () => {

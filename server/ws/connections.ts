@@ -40,6 +40,8 @@ export class Connections implements ConnectionRegistry {
   readonly options: ConnectionsOptions;
   readonly counts: ConnectionCounts = { closes: new Map(), stalls: 0 };
   readonly #turns = new Turns();
+  /** Their own turns: closed sockets would wait for the messages of each user in between. */
+  readonly #closing = new Turns();
   readonly #open = new Set<Connection>();
   /** Those of {@link #open} with a closed socket: they wait for their turn to end. */
   readonly #closed = new Set<Connection>();
@@ -146,7 +148,7 @@ export class Connections implements ConnectionRegistry {
   }
 
   turnToClose(connection: Connection): Promise<void> | undefined {
-    const turn = this.#turns.next();
+    const turn = this.#closing.next();
     if (turn && this.#open.has(connection)) this.#closed.add(connection);
     return turn;
   }

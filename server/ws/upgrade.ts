@@ -146,6 +146,7 @@ function tokenReader<R extends Registry>(
     else connection.close(closeCodes.unauthenticated, known.message);
   };
   const verify = (connection: Connection, ws: DirectWebSocket, token: string | undefined): void => {
+    if (!connection.isOpen) return;
     try {
       if (token === undefined) throw new RunwireError('UNAUTHENTICATED', 'no token');
       const found = credentials.verify(token);

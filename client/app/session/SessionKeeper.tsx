@@ -14,12 +14,12 @@ const RETRY_MS = 5_000;
 const MAX_RETRY_MS = 60_000;
 
 /**
- * Keeps the session: renews it before its end, follows the sign-ins of other tabs, and goes on after a sign-in.
+ * Keeps the session: renews it before its end, follows the sign-ins and sign-outs of other tabs, and goes on after a sign-in.
  * Shows the band of a session that has ended, if `hasPage`.
  */
 export function SessionKeeper({ hasPage }: { hasPage: boolean }) {
   const { me, isRefused } = useSession();
-  const { isOut, switchTo } = useAccount();
+  const { isOut, leave, switchTo } = useAccount();
   const { client, connection, queries, queryKey, has } = useRunwire();
   const { state, error } = useConnection();
   const [endedAt, setEndedAt] = useState<number | null>(null);
@@ -61,8 +61,10 @@ export function SessionKeeper({ hasPage }: { hasPage: boolean }) {
   const onMessage = useRef<(message: SessionMessage) => void>(() => undefined);
   useEffect(() => {
     onMessage.current = (message) => {
-      if (message.type === 'out') return; // `SessionProvider` takes it.
-      if (message.type === 'renewed') {
+      if (message.type === 'out') {
+        forgetTyped();
+        if (!isOut) leave();
+      } else if (message.type === 'renewed') {
         void refresh();
       } else if (isOut || (sub !== undefined && sub !== message.sub)) {
         forgetTyped();

@@ -1,7 +1,6 @@
 import type { QueryClient } from '@tanstack/react-query';
-import { createContext, type ReactNode, use, useEffect, useMemo, useState } from 'react';
+import { createContext, type ReactNode, use, useMemo, useState } from 'react';
 import { RunwireProvider } from '../../hooks/index.ts';
-import { forgetTyped, listen } from './channel.ts';
 
 /** The user of the app. The browser's cookie says who that is; the server states it in `auth.me`. */
 export type Account = {
@@ -13,15 +12,10 @@ export type Account = {
   leave(): void;
 };
 
-const withoutUser = () => ({ identity: `out ${Math.random()}`, isOut: true });
-
 const AccountContext = createContext<Account | null>(null);
 export const useAccount = (): Account => use(AccountContext) as Account;
 
-/**
- * Provides the connection of the present user, and follows the sign-outs of other tabs. Another identity is another
- * connection, with an empty cache (rule H31).
- */
+/** Provides the connection of the present user. Another identity is another connection, with an empty cache (rule H31). */
 export function SessionProvider(props: { url?: string | undefined; queryClient: QueryClient; children: ReactNode }) {
   const { children, ...rest } = props;
   // The user of the page as it was loaded has no name here: the page does not wait for it.
@@ -30,19 +24,9 @@ export function SessionProvider(props: { url?: string | undefined; queryClient: 
     () => ({
       isOut,
       switchTo: (sub: string) => set({ identity: sub, isOut: false }),
-      leave: () => set(withoutUser),
+      leave: () => set({ identity: `out ${Math.random()}`, isOut: true }),
     }),
     [isOut],
-  );
-  // Here, and not in the code that a page loads later: a sign-out meanwhile would leave the data in the page.
-  useEffect(
-    () =>
-      listen(({ type }) => {
-        if (type !== 'out') return;
-        forgetTyped();
-        set((before) => (before.isOut ? before : withoutUser()));
-      }),
-    [],
   );
   return (
     <AccountContext value={account}>

@@ -11,16 +11,25 @@ export type SessionMessage =
 const NAME = 'runwire:session';
 
 export function tell(message: SessionMessage): void {
-  const channel = new BroadcastChannel(NAME);
-  channel.postMessage(message);
-  channel.close();
+  const channel = open();
+  channel?.postMessage(message);
+  channel?.close();
 }
 
 /** Calls `listener` with the messages of other tabs. Returns a function that ends this. */
 export function listen(listener: (message: SessionMessage) => void): () => void {
-  const channel = new BroadcastChannel(NAME);
-  channel.onmessage = ({ data }: MessageEvent<SessionMessage>) => listener(data);
-  return () => channel.close();
+  const channel = open();
+  if (channel) channel.onmessage = ({ data }: MessageEvent<SessionMessage>) => listener(data);
+  return () => channel?.close();
+}
+
+/** Returns undefined if the browser denies the channel: then each tab is by itself. */
+function open(): BroadcastChannel | undefined {
+  try {
+    return new BroadcastChannel(NAME);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Forgets the texts that the user has typed and not sent. Pages keep them under keys with this prefix. */

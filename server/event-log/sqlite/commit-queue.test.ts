@@ -257,6 +257,10 @@ test('[L74] after an fsync that failed, the WAL is written again before each che
   vi.spyOn(Wal.prototype, 'isFast', 'get').mockReturnValue(true);
   vi.spyOn(database.wal as Wal, 'syncNow').mockReturnValueOnce(new Error('the disk failed'));
   await expect(queue.add(started())).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  // Nor does a write begin a copy: it is refused before.
+  const wait = vi.spyOn(database.wal as Wal, 'wait');
+  await expect(database.write(() => undefined)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  expect(wait).not.toHaveBeenCalled();
   await vi.waitFor(() => expect(committed).toEqual([1, 2]), { timeout: 60_000 });
   expect(calls).toEqual(['rewrite', 'rewrite', 'checkpoint', 'rewrite', 'checkpoint']);
   expect(problems.at(-1)).toBeUndefined();

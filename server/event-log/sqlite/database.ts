@@ -115,6 +115,7 @@ export class SqliteDatabase {
     const giveUpAt = performance.now() + BUSY_LIMIT_MS;
     for (;;) {
       const outcome = await this.#slices.run((until): { value: T } | { wait: Promise<void> } => {
+        this.#requireWorking();
         const wait = this.wal?.wait();
         if (wait) return { wait };
         const mayWait = performance.now() < giveUpAt;
@@ -136,9 +137,13 @@ export class SqliteDatabase {
     }
   };
 
-  #attempt<T>(work: (until: number) => T, until: number): T {
+  #requireWorking(): void {
     if (this.#isClosed) throw closedError();
     if (this.refusal) throw this.refusal;
+  }
+
+  #attempt<T>(work: (until: number) => T, until: number): T {
+    this.#requireWorking();
     try {
       return work(until);
     } catch (error) {

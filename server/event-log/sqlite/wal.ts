@@ -4,7 +4,7 @@ import type { Problem } from '../../health.ts';
 import { SLICE_MS } from '../../slices.ts';
 
 /**
- * The WAL of a database file, and the waits for the disk, none of which holds the event loop for long.
+ * The WAL of a database file, and the waits for the disk. While all works, none of them holds the event loop for long.
  *
  * - A commit of events writes into the WAL through the cache of the operating system. An fsync then makes it durable: in the
  *   event loop while the disk is fast, otherwise in a thread of Node.js, which costs 35 µs of CPU and a turn of the loop.
@@ -23,6 +23,8 @@ const RETRY_FRAMES = 500;
 const SLOW_MS = 1_000;
 /** The time doubles with each try that took longer than a slice too, up to this: each holds the event loop. */
 const MAX_SLOW_MS = 60_000;
+/** Time after a failure of the worker until its next try. */
+const RETRY_MS = 60_000;
 /** Events between two looks at the WAL. */
 const LOOK_EVENTS = 200;
 
@@ -77,6 +79,8 @@ export class Wal {
   #syncing: Promise<void> | undefined;
   #isClosed = false;
   #problem: Problem | undefined;
+  /** While there is a problem, the worker is tried again at this time, however short the WAL is. */
+  #retryAt = 0;
   /** Resolves at the end of the present copy; undefined if nobody waits. */
   #waiting: Promise<void> | undefined;
   #resume: () => void = () => undefined;
@@ -152,7 +156,8 @@ export class Wal {
     if (this.#isClosed || (this.#state !== 'idle' && this.#state !== 'copying')) return;
     const frames = this.#frames();
     this.#isLate = this.#state === 'copying' && frames >= this.#limit + MAX_FRAMES;
-    if (this.#state === 'copying' || frames < this.#limit) return;
+    const isRetry = this.#problem !== undefined && performance.now() >= this.#retryAt;
+    if (this.#state === 'copying' || (frames < this.#limit && !isRetry)) return;
     this.#state = 'copying';
     this.#copy();
   }
@@ -221,6 +226,7 @@ export class Wal {
   }
 
   #warn(message: string, err: unknown): void {
+    this.#retryAt = performance.now() + RETRY_MS;
     this.#problem = { message, path: this.#parts.path, err, isWarning: true };
   }
 
