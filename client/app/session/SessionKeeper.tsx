@@ -3,7 +3,7 @@ import { useConnection, useRunwire } from '../../hooks/index.ts';
 import { useSession } from '../hooks/useSession.ts';
 import { announce } from '../lib/announce.ts';
 import { isSignedOut } from '../lib/errors.ts';
-import { forgetTyped, listen, type SessionMessage, tell } from './channel.ts';
+import { listen, type SessionMessage, tell } from './channel.ts';
 import { type Renewal, renew } from './renew.ts';
 import { useAccount } from './SessionProvider.tsx';
 import { SignedOutBand } from './SignedOutBand.tsx';
@@ -31,7 +31,6 @@ export function SessionKeeper({ hasPage }: { hasPage: boolean }) {
     const now = await client.auth.me.query().catch(() => undefined);
     if (now === undefined) return false;
     if (sub !== undefined && now.sub !== sub) {
-      forgetTyped();
       switchTo(now.sub);
       return false;
     }
@@ -62,12 +61,10 @@ export function SessionKeeper({ hasPage }: { hasPage: boolean }) {
   useEffect(() => {
     onMessage.current = (message) => {
       if (message.type === 'out') {
-        forgetTyped();
         if (!isOut) leave();
       } else if (message.type === 'renewed') {
         void refresh();
       } else if (isOut || (sub !== undefined && sub !== message.sub)) {
-        forgetTyped();
         switchTo(message.sub);
       } else if (isWaiting) void resume();
     };

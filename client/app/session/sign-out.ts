@@ -1,4 +1,4 @@
-import { forgetTyped, tell } from './channel.ts';
+import { tell } from './channel.ts';
 import type { Account } from './SessionProvider.tsx';
 
 /** Ends the session in every tab of this browser. Returns false if the server did not answer: the user is still signed in. */
@@ -6,7 +6,6 @@ export async function signOut({ leave }: Account): Promise<boolean> {
   const response = await fetch('/auth/logout', { method: 'POST' }).catch(() => undefined);
   if (!response?.ok) return false;
   tell({ type: 'out' });
-  forgetTyped();
   leave();
   return true;
 }
