@@ -80,6 +80,8 @@ export const views: readonly View[] = [
     path: '/approvals?box=mine&a=trials%2Frelease-2026-11%2Frelease',
     shown: /Release the results/,
     act: async (page) => {
+      // Before the server has answered that the user may decide, there is nothing to lock.
+      await page.getByRole('button', { name: 'Approve…' }).waitFor();
       await page.context().setOffline(true);
       await page
         .getByText(/Locked: this page is not up to date/)
