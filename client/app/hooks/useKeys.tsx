@@ -10,7 +10,7 @@ export type Registered = { keys: Keys; scope: Scope; order: number };
 
 /** The keys of the mounted components, and one listener for all of them. */
 class KeyMap {
-  /** Of several components with the same key, that of the page is before, and then the one that was mounted last. */
+  /** Sorted: the keys of the page first, then those of the component that was mounted last. */
   #registered: readonly Registered[] = [];
   readonly #changed = signal<void>();
   readonly subscribe = this.#changed.listen;

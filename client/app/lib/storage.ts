@@ -19,7 +19,7 @@ export function writeStored(key: string, text: string): void {
   try {
     localStorage.setItem(key, text);
   } catch {
-    // A choice lasts until the page closes.
+    // The text is not kept.
   }
   stored.send('here');
 }
