@@ -84,10 +84,8 @@ describe.skipIf(!isAvailable)('an erasure with three servers (needs PostgreSQL)'
       const postgres = inject('postgres') as string;
       const databaseUrl = await createDatabase(postgres);
       onTestFinished(() => dropDatabase(postgres, databaseUrl));
-      const { nodes } = await startCluster({ databaseUrl, secret, nodes: 2 });
-      onTestFinished(async () => {
-        await Promise.all(nodes.map((node) => node.kill()));
-      });
+      await using cluster = await startCluster({ databaseUrl, secret, nodes: 2 });
+      const { nodes } = cluster;
       const [eraser, sleeper] = nodes as [(typeof nodes)[0], (typeof nodes)[0]];
       const connect = async (url: string) => {
         const wire = await Wire.open(url);
