@@ -1,4 +1,4 @@
-import { Slices, sliceEnd } from '../slices.ts';
+import { Slices } from '../slices.ts';
 
 /** Time that the first slice of a request has. Small requests need no other. */
 const FIRST_SLICE_MS = 2;
@@ -16,7 +16,7 @@ export class Checks {
   run<T, R>(actor: string, work: Generator<undefined, T>, then: (result: T) => Promise<R>): Promise<R> {
     const before = this.#last.get(actor);
     if (!before) {
-      const first = advance(work, Math.min(performance.now() + FIRST_SLICE_MS, sliceEnd()));
+      const first = advance(work, performance.now() + FIRST_SLICE_MS);
       if (first.done) return then(first.value);
     }
     const finished = (before ?? Promise.resolve()).then(async () => {

@@ -390,10 +390,14 @@ describe('permission to decide', () => {
     const request = requestOf({ authority: 'producer' });
     const granted = { type: 'approval.granted' as const, ...approval, decidedBy: 'ann' };
     const denied = { type: 'approval.denied' as const, ...approval, decidedBy: 'ann', reason: 'no' };
+    // The clock stands: a check that took longer than its first slice would go on in a later turn.
+    const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now());
+    onTestFinished(() => clock.mockRestore());
     const [asked, raced] = await Promise.allSettled([
       server.bus.publish([request], { actor: 'ci' }),
       server.bus.publish([granted], { actor: 'mallory' }),
     ]);
+    clock.mockRestore();
     expect(asked.status).toBe('fulfilled');
     expect((raced as PromiseRejectedResult).reason).toMatchObject({ code: 'FORBIDDEN', path: 'approvalId' });
     for (const draft of [granted, denied]) {
