@@ -73,8 +73,8 @@ class LongFirst extends BaseSequencer {
  */
 export default defineConfig({
   test: {
-    // Three at least: tests wait for timers and processes, and two workers leave a fifth of two cores idle.
-    maxWorkers: Math.max(3, availableParallelism() - 1),
+    // Two at least. Three on two cores save a twentieth of the time, and tests with a page then wait for the processor.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     // Servers under test log the errors that the tests cause.
     silent: 'passed-only',
     sequence: { sequencer: LongFirst },
