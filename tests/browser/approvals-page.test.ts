@@ -274,6 +274,7 @@ test('[U32] two presses in a row never decide two approvals', async () => {
   await page.keyboard.press('Control+Enter');
   await page.getByText('Approved.', { exact: true }).waitFor();
   await page.keyboard.press('Control+Enter');
+  await expect.poll(() => focused(page)).toBe('Next: Second');
   await page.keyboard.press('Enter');
   await expect.poll(() => focused(page)).toBe('Second');
   await page.keyboard.press('Enter');
