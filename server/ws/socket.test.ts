@@ -47,6 +47,18 @@ async function openPair(observer: Partial<SocketObserver> = {}, perMessageDeflat
   };
 }
 
+/** Counts the turns of the event loop until the test finishes. Returns a function that returns the present one. */
+function countTurns(): () => number {
+  let turn = 0;
+  const count = () => {
+    turn++;
+    immediate = setImmediate(count);
+  };
+  let immediate = setImmediate(count);
+  onTestFinished(() => clearImmediate(immediate));
+  return () => turn;
+}
+
 test('[W1] a closing socket keeps no messages back, whatever the client goes on sending', async () => {
   let onMessage = () => {};
   const arrived = (count: number) =>
@@ -138,17 +150,11 @@ test('[W50] what is left of a message is handled in later turns, before the mess
   await using pair = await openPair();
   const { client, socket, received } = pair;
   socket.release();
-  let turn = 0;
-  const count = () => {
-    turn++;
-    immediate = setImmediate(count);
-  };
-  let immediate = setImmediate(count);
-  onTestFinished(() => clearImmediate(immediate));
+  const turnNow = countTurns();
   const turns: number[] = [];
   const part = (text: string, parts: number) => {
     received.push(text);
-    turns.push(turn);
+    turns.push(turnNow());
     return parts > 1 ? () => part(text, parts - 1) : undefined;
   };
   socket.receiver = { onMessage: (data) => part(String(data), 3), onError() {}, onClose() {} };
@@ -163,20 +169,14 @@ test('[W51] messages that arrive together on several sockets are passed on in se
   const turns = new Turns();
   const pairs = await Promise.all(Array.from({ length: 5 }, () => openPair({ turnToAnswer: () => turns.next() })));
   onTestFinished(async () => void (await Promise.all(pairs.map((pair) => pair[Symbol.asyncDispose]()))));
-  let turn = 0;
-  const count = () => {
-    turn++;
-    immediate = setImmediate(count);
-  };
-  let immediate = setImmediate(count);
-  onTestFinished(() => clearImmediate(immediate));
+  const turnNow = countTurns();
   const passedIn: number[] = [];
   const texts = pairs.map((): string[] => []);
   for (const [index, { socket, client }] of pairs.entries()) {
     socket.receiver = {
       onMessage: (data) => {
         texts[index]?.push(String(data));
-        passedIn.push(turn);
+        passedIn.push(turnNow());
         const until = performance.now() + 2 * SLICE_MS;
         while (performance.now() < until);
         return undefined;
